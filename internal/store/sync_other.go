@@ -1,0 +1,8 @@
+//go:build unix && !linux
+
+package store
+
+import "os"
+
+// syncData writes f to the disk.
+func syncData(f *os.File) error { return f.Sync() }
