@@ -1,0 +1,152 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// childName is argv[0] of a child, by which it knows itself.
+const childName = "muster-sandbox"
+
+// hooked tells that main calls ChildMain, so that this binary can be started as
+// a child.
+var hooked atomic.Bool
+
+// guestHook runs in the place of the guest, in tests of the walls around it; it
+// tells whether it did. It is nil but in this package's own tests.
+var guestHook func(args []string, write func(p []byte)) bool
+
+// ChildMain must be the first statement of main. In an ordinary process it
+// returns at once; in one that was started as a sandbox it never returns.
+func ChildMain() {
+	hooked.Store(true)
+	if len(os.Args) == 0 || os.Args[0] != childName {
+		return
+	}
+	if err := serveChild(newFrameConn(os.Stdin)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// serveChild is the life of a child: shut itself in, compile the program, run
+// its tasks one after the other until the parent is gone.
+func serveChild(conn *frameConn) error {
+	os.Clearenv()
+	runtime.GOMAXPROCS(min(2, runtime.NumCPU()))
+	body, err := expect(conn, frameSetup)
+	if err != nil {
+		return err
+	}
+	s, err := decodeSetup(body)
+	if err != nil {
+		return err
+	}
+	if err := conn.send(frameHello, encodeHello(isolate(s))); err != nil {
+		return err
+	}
+	m, err := compileNext(conn)
+	if err != nil {
+		return err
+	}
+	for {
+		if body, err = expect(conn, frameTask); err != nil {
+			return err
+		}
+		if err := runNext(conn, m, body); err != nil {
+			return errors.Join(err, conn.send(frameFault, []byte(clip(err.Error()))))
+		}
+	}
+}
+
+func expect(conn *frameConn, want frameType) ([]byte, error) {
+	t, body, err := conn.next()
+	if err == nil && t != want {
+		err = fmt.Errorf("%w: frame of type %d, want %d", errProtocol, t, want)
+	}
+	return body, err
+}
+
+// compileNext gets the program and answers what it is worth.
+func compileNext(conn *frameConn) (*machine, error) {
+	body, err := expect(conn, frameModule)
+	if err != nil {
+		return nil, err
+	}
+	large := len(body) > maxRead
+	m, err := newMachine(context.Background(), slices.Clone(body))
+	var bad *ProgramError
+	if errors.As(err, &bad) {
+		return nil, errors.Join(err, conn.send(frameBad, []byte(clip(bad.Reason))))
+	} else if err != nil {
+		return nil, err
+	}
+	if large {
+		debug.FreeOSMemory() // compiling took much, and this may sit idle for long
+	}
+	return m, conn.send(frameReady)
+}
+
+// runNext runs one task. Its error is ours, and ends the child.
+func runNext(conn *frameConn, m *machine, body []byte) error {
+	o, err := decodeOrder(body)
+	if err != nil {
+		return err
+	}
+	out := &output{conn: conn, sent: time.Now()}
+	in := &inputs{sizes: o.inputSize, fetch: fetchFrom(conn)}
+	h, err := newHost(o, in.readAt, out.write)
+	if err != nil {
+		return conn.send(frameBad, []byte(clip(err.Error())))
+	}
+	before := cpuTime()
+	var d done
+	if guestHook == nil || !guestHook(o.args, func(p []byte) { out.write(frameStdout, p) }) {
+		d, err = m.run(context.Background(), h, o.memory)
+	}
+	if err != nil {
+		return err
+	}
+	d.cpu = time.Duration(cpuTime() - before)
+	if err := out.emit(); err != nil {
+		return err
+	}
+	for _, p := range slices.Sorted(slices.Values(o.outputs)) {
+		if err := sendOutput(conn, h.fs, p); err != nil {
+			return err
+		}
+	}
+	return conn.send(frameDone, d.encode())
+}
+
+// inputSize is the size of an input file, by its number.
+func (o *order) inputSize(file uint32) int64 {
+	if file == stdinFile {
+		return o.stdin
+	}
+	return o.entries[file].Size
+}
+
+// fetchFrom asks the parent. A child that gets no answer is of no use to
+// anybody, and ends in the middle of whatever the guest does.
+func fetchFrom(conn *frameConn) fetcher {
+	return func(file uint32, p []byte, off int64) {
+		err := conn.send(frameRead, readRequest{file, uint64(off), uint32(len(p))}.encode())
+		if err != nil {
+			os.Exit(1)
+		}
+		body, err := expect(conn, frameData)
+		if err != nil || len(body) != len(p) {
+			os.Exit(1)
+		}
+		copy(p, body)
+	}
+}

@@ -1,0 +1,154 @@
+package executor
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// The parent and a child talk over one socket in frames: a type, the length of
+// the body as a little-endian uint32, the body. The parent takes the child for
+// hostile: it runs strangers' code.
+type frameType byte
+
+// Frames to the child.
+const (
+	frameSetup  frameType = iota + 1 // how to shut itself in; always the first
+	frameModule                      // the program; then a child waits for tasks
+	frameTask
+	frameData // the answer to frameRead
+)
+
+// Frames from the child.
+const (
+	frameHello frameType = iota + 65 // the answer to frameSetup
+	frameReady                       // the answer to frameModule: the program is compiled
+	frameBad                         // the answer to frameModule: the program cannot run
+	frameFault                       // the child could not do its work, and ends
+	frameStdout
+	frameStderr
+	frameRead // asks for a range of an input file
+	frameDir  // an output; frameFile is followed by frameBytes of its size
+	frameFile
+	frameBytes
+	frameDone // the task's result; a child then waits for the next
+)
+
+const (
+	frameHeader  = 5
+	maxTaskFrame = 64 << 20
+	maxRead      = 1 << 20   // bytes in one frameData
+	maxBulk      = 256 << 10 // bytes in one frameStdout, frameStderr or frameBytes
+	maxText      = 4096      // bytes of reasons and details
+)
+
+// bodyLimit is the longest body of a frame of type t; of one that does not
+// exist, -1.
+func bodyLimit(t frameType) int64 {
+	switch t {
+	case frameSetup, frameRead, frameDone:
+		return 128
+	case frameModule:
+		return maxModuleFrame
+	case frameTask:
+		return maxTaskFrame
+	case frameData:
+		return maxRead
+	case frameHello:
+		return 16 << 10
+	case frameReady:
+		return 0
+	case frameBad, frameFault:
+		return maxText
+	case frameStdout, frameStderr, frameBytes:
+		return maxBulk
+	case frameDir, frameFile:
+		return MaxPath + 16
+	}
+	return -1
+}
+
+var errProtocol = errors.New("protocol broken")
+
+// A frameConn reads and writes frames. It is not safe for concurrent use, but
+// one goroutine may read while another one writes.
+type frameConn struct {
+	r    *bufio.Reader
+	w    *bufio.Writer
+	body []byte
+}
+
+func newFrameConn(rw io.ReadWriter) *frameConn {
+	return &frameConn{r: bufio.NewReaderSize(rw, 16<<10), w: bufio.NewWriterSize(rw, 64<<10)}
+}
+
+// next reads one frame. The body is good until the following call.
+func (c *frameConn) next() (frameType, []byte, error) {
+	h, err := c.r.Peek(frameHeader)
+	if err != nil {
+		return 0, nil, err
+	}
+	t, n := frameType(h[0]), int64(binary.LittleEndian.Uint32(h[1:]))
+	c.r.Discard(frameHeader)
+	if limit := bodyLimit(t); n > limit {
+		return 0, nil, fmt.Errorf("%w: frame of type %d with %d bytes", errProtocol, t, n)
+	}
+	body, err := c.read(int(n))
+	return t, body, err
+}
+
+// read reads n bytes, allocating only as they arrive. Large bodies are not
+// kept for the next frame.
+func (c *frameConn) read(n int) ([]byte, error) {
+	const keep = maxRead
+	if n <= keep {
+		if cap(c.body) < n {
+			c.body = make([]byte, max(n, 4096))
+		}
+		_, err := io.ReadFull(c.r, c.body[:n])
+		return c.body[:n], err
+	}
+	var big []byte
+	for len(big) < n {
+		at := len(big)
+		big = append(big, make([]byte, min(n-at, 4*keep))...)
+		if _, err := io.ReadFull(c.r, big[at:]); err != nil {
+			return nil, err
+		}
+	}
+	return big, nil
+}
+
+// put queues one frame; flush sends what is queued.
+func (c *frameConn) put(t frameType, body ...[]byte) error {
+	n := 0
+	for _, b := range body {
+		n += len(b)
+	}
+	if int64(n) > bodyLimit(t) {
+		return fmt.Errorf("%w: frame of type %d with %d bytes", errProtocol, t, n)
+	}
+	var h [frameHeader]byte
+	h[0] = byte(t)
+	binary.LittleEndian.PutUint32(h[1:], uint32(n))
+	c.w.Write(h[:])
+	for _, b := range body {
+		c.w.Write(b)
+	}
+	if c.w.Buffered() == 0 {
+		return c.w.Flush() // an error is sticky and comes out here
+	}
+	return nil
+}
+
+func (c *frameConn) flush() error { return c.w.Flush() }
+
+// send queues one frame and sends everything.
+func (c *frameConn) send(t frameType, body ...[]byte) error {
+	if err := c.put(t, body...); err != nil {
+		return err
+	}
+	return c.flush()
+}

@@ -1,0 +1,159 @@
+package executor
+
+import (
+	"fmt"
+	"os"
+	"unsafe"
+
+	"github.com/landlock-lsm/go-landlock/landlock"
+	llsys "github.com/landlock-lsm/go-landlock/landlock/syscall"
+	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/psx"
+)
+
+// isolate shuts this process in as far as the host allows, and reports how far
+// that was. It cannot be undone.
+func isolate(s setup) []Layer {
+	on, off := layerSet(0), map[layerSet]string{}
+	steps := []struct {
+		layer layerSet
+		do    func(setup) (detail string, err error)
+	}{
+		{layerSpaces, checkSpaces},
+		{layerDeath, dieWithParent},
+		{layerRlimits, limitResources},
+		{layerNested, forbidNesting},
+		{layerRoot, emptyRoot},
+		{layerPrivileges, dropPrivileges},
+		{layerLandlock, lockLand},
+	}
+	for _, step := range steps {
+		if s.omit.has(step.layer) {
+			off[step.layer] = "switched off"
+			continue
+		}
+		detail, err := step.do(s)
+		if off[step.layer] = detail; err != nil {
+			off[step.layer] = err.Error()
+			continue
+		}
+		on |= step.layer
+	}
+	return report(on, off)
+}
+
+func checkSpaces(s setup) (string, error) {
+	if !s.spaces || os.Getpid() != 1 {
+		return "", fmt.Errorf("the host does not allow user namespaces")
+	}
+	return "", nil
+}
+
+// dieWithParent repeats what the parent asked for at the fork: a change of
+// identity may have cleared it.
+func dieWithParent(setup) (string, error) {
+	return "", unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
+}
+
+func limitResources(s setup) (string, error) {
+	limits := map[int]uint64{unix.RLIMIT_CORE: 0, unix.RLIMIT_FSIZE: 0, unix.RLIMIT_NOFILE: 64}
+	detail := ""
+	if data, err := dataSize(); err != nil {
+		detail = "without a limit on memory: " + err.Error()
+	} else {
+		limits[unix.RLIMIT_DATA] = data + maxRSS(s.maxMemory, s.maxDisk)
+	}
+	for resource, limit := range limits {
+		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
+			return "", fmt.Errorf("set resource limit %d: %w", resource, err)
+		}
+	}
+	return detail, nil
+}
+
+// dataSize is how much writable private memory this process has mapped already.
+func dataSize() (uint64, error) {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0, err
+	}
+	var size, resident, shared, text, lib, data uint64
+	if _, err := fmt.Sscan(string(b), &size, &resident, &shared, &text, &lib, &data); err != nil {
+		return 0, err
+	}
+	return data * uint64(os.Getpagesize()), nil
+}
+
+// forbidNesting sets the number of user namespaces below this one to none.
+func forbidNesting(s setup) (string, error) {
+	if !s.spaces {
+		return "", fmt.Errorf("needs namespaces")
+	}
+	return "", os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0)
+}
+
+// emptyRoot makes an empty read-only file tree the only one there is.
+func emptyRoot(s setup) (string, error) {
+	if !s.spaces {
+		return "", fmt.Errorf("needs namespaces")
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return "", fmt.Errorf("make mounts private: %w", err)
+	}
+	const at = "/proc" // there is one: this binary was started through it or beside it
+	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC)
+	if err := unix.Mount("none", at, "tmpfs", flags, "size=4k,nr_inodes=1,mode=555"); err != nil {
+		return "", fmt.Errorf("mount an empty tree: %w", err)
+	}
+	if err := unix.Chdir(at); err != nil {
+		return "", fmt.Errorf("enter the empty tree: %w", err)
+	}
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return "", fmt.Errorf("pivot root: %w", err)
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return "", fmt.Errorf("leave the old root: %w", err)
+	}
+	if err := unix.Chdir("/"); err != nil {
+		return "", fmt.Errorf("enter the new root: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_RDONLY|flags, ""); err != nil {
+		return "", fmt.Errorf("make the empty tree read-only: %w", err)
+	}
+	return "", nil
+}
+
+// dropPrivileges leaves every thread without capabilities, for good.
+func dropPrivileges(setup) (string, error) {
+	if _, _, e := psx.Syscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); e != 0 {
+		return "", fmt.Errorf("set no_new_privs: %w", e)
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	if _, _, e := psx.Syscall3(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none)), 0); e != 0 {
+		return "", fmt.Errorf("drop capabilities: %w", e)
+	}
+	return "", nil
+}
+
+// lockLand forbids every access to files, TCP and processes outside that this
+// kernel's Landlock knows.
+func lockLand(setup) (string, error) {
+	abi, err := llsys.LandlockGetABIVersion()
+	if err != nil || abi < 1 {
+		return "", fmt.Errorf("the kernel has no Landlock")
+	}
+	if err := landlock.V11.BestEffort().Restrict(); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("abi %d", abi), nil
+}
+
+// cpuTime is how much CPU time this process has used.
+func cpuTime() int64 {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return u.Utime.Nano() + u.Stime.Nano()
+}

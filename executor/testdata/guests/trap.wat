@@ -1,0 +1,21 @@
+;; Traps in the way that the number of arguments says.
+(module
+  (import "wasi_snapshot_preview1" "args_sizes_get" (func $args (param i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (type $none (func))
+  (type $one (func (param i32)))
+  (table 2 funcref)
+  (elem (i32.const 0) $deep)
+  (func $deep (type $none) (call $deep))
+  (func (export "_start")
+    (drop (call $args (i32.const 0) (i32.const 4)))
+    (block $7 (block $6 (block $5 (block $4 (block $3 (block $2 (block $1 (block $0
+      (br_table $0 $1 $2 $3 $4 $5 $6 $7 (i32.sub (i32.load (i32.const 0)) (i32.const 1))))
+      unreachable)
+      (drop (i32.div_u (i32.const 1) (i32.load (i32.const 100)))) return)
+      (drop (i32.div_s (i32.const 0x80000000) (i32.sub (i32.load (i32.const 100)) (i32.const 1)))) return)
+      (drop (i32.trunc_f32_s (f32.const nan))) return)
+      (drop (i32.load (i32.const 65533))) return)
+      (call_indirect (type $none) (i32.const 2)) return)
+      (call_indirect (type $one) (i32.const 7) (i32.const 0)) return)
+    (call $deep)))

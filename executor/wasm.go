@@ -1,0 +1,169 @@
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+
+	"github.com/mustermesh/muster/proto"
+)
+
+// WASM is the Executor for WebAssembly core modules built for WASI preview 1.
+// Each program of each owner has processes of its own.
+type WASM struct {
+	cfg     Config
+	log     *slog.Logger
+	starter starter
+	pool    *pool
+	running sync.WaitGroup // executions
+
+	mu    sync.Mutex
+	print *Fingerprint // once known
+}
+
+var _ Executor = (*WASM)(nil)
+
+// OpenWASM makes an executor. It starts no process: the first task does, or
+// Fingerprint. Close it.
+func OpenWASM(cfg Config, log *slog.Logger) (*WASM, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	path := cfg.ChildPath
+	if path == "" {
+		if !hooked.Load() {
+			return nil, fmt.Errorf("executor: %w", ErrNoChildHook)
+		}
+		path = "/proc/self/exe"
+	}
+	w := &WASM{cfg: cfg, log: log, starter: starter{cfg: cfg, path: path, ways: ways()}}
+	w.pool = newPool(cfg.MaxChildren, cfg.IdleTimeout, w.startBox)
+	return w, nil
+}
+
+// Close kills every sandbox and waits for the executions to end.
+func (w *WASM) Close() error {
+	w.pool.close()
+	w.running.Wait()
+	w.starter.spawner.close()
+	return nil
+}
+
+// Fingerprint starts a sandbox, the first time, to see what this host enforces.
+func (w *WASM) Fingerprint(ctx context.Context) (Fingerprint, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.print != nil {
+		return *w.print, nil
+	}
+	b, err := w.starter.shut(ctx)
+	if err != nil {
+		return Fingerprint{}, fmt.Errorf("probe the sandbox: %w", err)
+	}
+	b.kill()
+	w.print = &Fingerprint{
+		Name: "wasm", Profile: profileName, Engine: engineName, Version: engineVersion, Arch: runtime.GOARCH,
+		Level: levelOf(b.layers), Layers: b.layers, MaxMemory: w.cfg.MaxMemory, MaxDisk: w.cfg.MaxDisk,
+	}
+	return *w.print, nil
+}
+
+// Check compares r with the configuration.
+func (w *WASM) Check(r Requirement) error {
+	switch {
+	case r.Profile != profileName:
+		return fmt.Errorf("%w: machine profile %q; this executor has %q", ErrRefused, r.Profile, profileName)
+	case r.Memory < pageSize:
+		return fmt.Errorf("%w: %d bytes of memory; at least 64 KiB are needed", ErrRefused, r.Memory)
+	case r.Memory > w.cfg.MaxMemory:
+		return fmt.Errorf("%w: %d bytes of memory; at most %d here", ErrRefused, r.Memory, w.cfg.MaxMemory)
+	case r.Disk > w.cfg.MaxDisk:
+		return fmt.Errorf("%w: %d bytes of disk; at most %d here", ErrRefused, r.Disk, w.cfg.MaxDisk)
+	case r.Module > w.cfg.MaxModule:
+		return fmt.Errorf("%w: a program of %d bytes; at most %d here", ErrRefused, r.Module, w.cfg.MaxModule)
+	}
+	return nil
+}
+
+// Prepare does nothing if there is a sandbox for owner and program.
+func (w *WASM) Prepare(ctx context.Context, owner proto.PeerID, program Program) error {
+	key := boxKey{owner, program.CID}
+	if w.pool.has(key) {
+		return nil
+	}
+	b, err := w.pool.take(ctx, key, program)
+	if err != nil {
+		return fmt.Errorf("prepare %s: %w", program.CID, err)
+	}
+	w.pool.give(b)
+	return nil
+}
+
+// Start gives ErrTask for a task that no executor could run, and ErrRefused for
+// one that asks for more than there is here.
+func (w *WASM) Start(ctx context.Context, t Task) (Execution, error) {
+	if err := w.Check(Requirement{Profile: profileName, Memory: t.Limits.Memory, Disk: t.Limits.Disk}); err != nil {
+		return nil, err
+	}
+	e, err := newExecution(ctx, w, t)
+	if err != nil {
+		return nil, err
+	}
+	b, err := w.pool.take(ctx, boxKey{t.Owner, t.Program.CID}, t.Program)
+	if err != nil {
+		e.cancel(nil)
+		return nil, fmt.Errorf("start %s: %w", t.Program.CID, err)
+	}
+	e.box = b
+	if !w.pool.busy(b, e) {
+		e.cancel(nil)
+		w.pool.drop(b)
+		return nil, fmt.Errorf("start %s: %w", t.Program.CID, ErrStopped)
+	}
+	w.running.Go(e.run)
+	return e, nil
+}
+
+// Release returns once they are dead.
+func (w *WASM) Release(owner proto.PeerID, program proto.CID) {
+	w.pool.clear(func(k boxKey) bool { return k == boxKey{owner, program} })
+}
+
+// startBox starts a child that has compiled p.
+func (w *WASM) startBox(ctx context.Context, key boxKey, p Program) (*box, error) {
+	b, err := w.starter.shut(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b.key = key
+	if err := w.loadBox(ctx, b, p); err != nil {
+		b.kill()
+		return nil, err
+	}
+	w.log.Debug("sandbox started", "peer", key.owner, "program", key.program, "pid", b.proc.Pid)
+	return b, nil
+}
+
+func (w *WASM) loadBox(ctx context.Context, b *box, p Program) error {
+	if p.Open == nil {
+		return fmt.Errorf("%w: a program without bytes", ErrTask)
+	}
+	program, err := p.Open(ctx)
+	if err != nil {
+		return fmt.Errorf("open program: %w", err)
+	}
+	if int64(len(program)) > w.cfg.MaxModule {
+		return &ProgramError{fmt.Sprintf("it has %d bytes, more than the %d that this node takes: strip debug information (-ldflags=-s, wasm-opt --strip-debug)", len(program), w.cfg.MaxModule)}
+	}
+	if err := w.starter.load(ctx, b, program); err != nil {
+		var bad *ProgramError
+		if !errors.As(err, &bad) {
+			w.log.Warn("sandbox did not load program", "program", p.CID, "err", err)
+		}
+		return err
+	}
+	return nil
+}
