@@ -1,0 +1,339 @@
+package scheduler
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/mustermesh/muster/proto"
+)
+
+// IdleLease is how long a lease lives without a task.
+const IdleLease = 2 * time.Second
+
+// Bounds on what requesters can make a provider remember.
+const (
+	maxLeases     = 1024
+	maxTheirs     = 64   // leases of one requester
+	maxTheirTasks = 1024 // waiting tasks of one requester
+	maxWaiting    = 8192 // waiting tasks of all together
+	maxFences     = 4096 // epochs; the oldest are forgotten first, half at a time
+	defaultShare  = 1.0
+)
+
+// A Book is a provider's list of leases and of tasks that wait or run, and
+// decides whose task runs next. Its owner serialises the calls.
+type Book struct {
+	lend    Lending
+	leases  map[proto.LeaseID]*held
+	tenants map[proto.PeerID]*tenant
+	waiting int
+	busy    int
+	used    proto.Resources // by running tasks
+	turn    uint64          // counts starts
+	fences  fences
+}
+
+// A held lease; an ended one stays until its running tasks are done.
+type held struct {
+	award   proto.Award
+	tenant  *tenant
+	running int
+	waiting int
+	idle    time.Time // since when without a task; zero while it has one
+	ended   bool
+}
+
+// A tenant is a requester that holds leases here.
+type tenant struct {
+	id      proto.PeerID
+	leases  int
+	running int
+	served  uint64   // the turn at which it was last given a slot
+	queue   []Queued // in order of arrival
+}
+
+// remove takes a task out of the queue, mostly the first.
+func (t *tenant) remove(i int) {
+	if i > 0 {
+		t.queue = slices.Delete(t.queue, i, i+1)
+		return
+	}
+	t.queue[0] = Queued{}
+	t.queue = t.queue[1:]
+}
+
+// Queued is a task that waits for a slot.
+type Queued struct {
+	Lease      proto.LeaseID
+	From       proto.PeerID
+	Assignment proto.Assignment
+}
+
+// NewBook makes an empty book.
+func NewBook(l Lending) *Book {
+	return &Book{lend: l, leases: make(map[proto.LeaseID]*held), tenants: make(map[proto.PeerID]*tenant)}
+}
+
+// Lending gives what the book lends.
+func (b *Book) Lending() Lending { return b.lend }
+
+// SetLending changes what is lent; running tasks go on.
+func (b *Book) SetLending(l Lending) { b.lend = l }
+
+// Busy gives the number of slots in use.
+func (b *Book) Busy() int { return b.busy }
+
+// Queued gives the number of tasks that wait for a slot.
+func (b *Book) Queued() int { return b.waiting }
+
+// Leases gives the number of leases.
+func (b *Book) Leases() (n int) {
+	for _, h := range b.leases {
+		if !h.ended {
+			n++
+		}
+	}
+	return n
+}
+
+// BusyFor gives the number of slots that are taken as far as a requester is
+// concerned: another that has more than its share waiting or running counts
+// with its share alone, for it has to wait once others want slots too. It is
+// what [Offer] wants to know.
+func (b *Book) BusyFor(id proto.PeerID) int {
+	taken := 0.0
+	for _, t := range b.tenants {
+		load := float64(t.running + len(t.queue))
+		if t.id != id {
+			load = min(load, b.share()*float64(b.lend.Advert.Slots))
+		}
+		taken += load
+	}
+	return int(taken)
+}
+
+// share is the part of the slots that one requester gets while others wait.
+func (b *Book) share() float64 {
+	if b.lend.Share <= 0 || b.lend.Share > 1 {
+		return defaultShare
+	}
+	return b.lend.Share
+}
+
+// Award takes a lease, or says why not. An award with an older epoch than one
+// seen for the same job is refused: its sender was fenced off.
+func (b *Book) Award(now time.Time, c Client, a proto.Award) *No {
+	if no := b.lend.admits(c); no != nil {
+		return no
+	}
+	key := fence{c.ID, a.Job}
+	if seen := b.fences.epoch(key); a.Epoch < seen {
+		return &No{proto.ReasonNoLease, fmt.Sprintf("epoch %d is older than %d", a.Epoch, seen)}
+	}
+	if no := b.lend.canRun(announcementOf(a)); no != nil {
+		return no
+	}
+	if _, taken := b.leases[a.Lease]; taken {
+		return &No{proto.ReasonNoLease, "the lease exists already"}
+	}
+	t := b.tenants[c.ID]
+	if b.BusyFor(c.ID) >= b.lend.Advert.Slots || len(b.leases) >= maxLeases || t != nil && t.leases >= maxTheirs {
+		return &No{proto.ReasonBusy, "no longer free"}
+	}
+	if t == nil {
+		t = &tenant{id: c.ID, served: b.turn}
+		b.tenants[c.ID] = t
+	}
+	t.leases++
+	b.fences.raise(key, a.Epoch)
+	b.leases[a.Lease] = &held{award: a, tenant: t, idle: now}
+	return nil
+}
+
+func announcementOf(a proto.Award) proto.Announcement {
+	return proto.Announcement{
+		Executor: a.Program.Executor, Profile: a.Program.Profile,
+		Needs: a.Program.Resources, MaxPrice: a.Price,
+	}
+}
+
+// Enqueue takes a task of a lease.
+func (b *Book) Enqueue(lease proto.LeaseID, t proto.Assignment) *No {
+	h := b.lease(lease)
+	switch {
+	case h == nil:
+		return &No{proto.ReasonNoLease, "no such lease"}
+	case len(h.tenant.queue) >= maxTheirTasks || b.waiting >= maxWaiting:
+		return &No{proto.ReasonBusy, fmt.Sprintf("%d tasks wait already", b.waiting)}
+	}
+	h.waiting++
+	b.waiting++
+	h.idle = time.Time{}
+	h.tenant.queue = append(h.tenant.queue, Queued{lease, h.tenant.id, t})
+	return nil
+}
+
+// lease gives a lease that has not ended.
+func (b *Book) lease(id proto.LeaseID) *held {
+	if h := b.leases[id]; h != nil && !h.ended {
+		return h
+	}
+	return nil
+}
+
+// Next gives the tasks that start now, in order. Running tasks never need more
+// than is lent. One requester gets at most its share of the slots while others
+// wait; nobody waits while a slot is free that it fits into.
+func (b *Book) Next() (start []Queued) {
+	for b.busy < b.lend.Advert.Slots {
+		t, i := b.pick()
+		if t == nil {
+			return start
+		}
+		q := t.queue[i]
+		t.remove(i)
+		h := b.leases[q.Lease]
+		h.waiting--
+		h.running++
+		b.waiting--
+		b.busy++
+		b.turn++
+		t.running++
+		t.served = b.turn
+		b.used = b.used.Add(h.award.Program.Resources)
+		start = append(start, q)
+	}
+	return start
+}
+
+// pick chooses whose task is next: of those within their share, else of all,
+// the requester that waited longest since its last.
+func (b *Book) pick() (best *tenant, at int) {
+	if b.waiting == 0 {
+		return nil, 0
+	}
+	limit := max(1, b.share()*float64(b.lend.Advert.Slots))
+	bestRank := math.Inf(1)
+	for _, t := range b.tenants {
+		rank := float64(t.served)
+		if float64(t.running+1) > limit {
+			rank += float64(b.turn) + 1
+		}
+		if rank > bestRank || rank == bestRank && best != nil && bytes.Compare(t.id[:], best.id[:]) > 0 {
+			continue
+		}
+		if i := b.startable(t); i >= 0 {
+			best, at, bestRank = t, i, rank
+		}
+	}
+	return best, at
+}
+
+// startable gives the place of t's first task that may start; -1: none.
+func (b *Book) startable(t *tenant) int {
+	return slices.IndexFunc(t.queue, func(q Queued) bool {
+		h := b.leases[q.Lease]
+		if h.running >= h.award.Slots {
+			return false
+		}
+		_, fits := b.used.Add(h.award.Program.Resources).Fits(b.lend.Advert.Offered)
+		return fits
+	})
+}
+
+// Done frees the slot of a task that [Book.Next] started.
+func (b *Book) Done(now time.Time, lease proto.LeaseID) {
+	h := b.leases[lease]
+	if h == nil || h.running == 0 {
+		return
+	}
+	b.busy--
+	h.running--
+	h.tenant.running--
+	b.used = b.used.Sub(h.award.Program.Resources)
+	b.rest(now, h)
+	b.forget(lease, h)
+}
+
+// Drop takes a waiting task out of the queue; it tells whether it was there.
+func (b *Book) Drop(now time.Time, e proto.ExecutionID) bool {
+	for _, t := range b.tenants {
+		i := slices.IndexFunc(t.queue, func(q Queued) bool { return q.Assignment.Execution == e })
+		if i < 0 {
+			continue
+		}
+		h := b.leases[t.queue[i].Lease]
+		t.remove(i)
+		h.waiting--
+		b.waiting--
+		b.rest(now, h)
+		return true
+	}
+	return false
+}
+
+func (b *Book) rest(now time.Time, h *held) {
+	if h.running == 0 && h.waiting == 0 {
+		h.idle = now
+	}
+}
+
+// End forgets a lease and its waiting tasks. Its running ones still count until
+// [Book.Done].
+func (b *Book) End(lease proto.LeaseID) {
+	h := b.lease(lease)
+	if h == nil {
+		return
+	}
+	t := h.tenant
+	t.queue = slices.DeleteFunc(t.queue, func(q Queued) bool { return q.Lease == lease })
+	b.waiting -= h.waiting
+	h.waiting, h.ended = 0, true
+	t.leases--
+	b.forget(lease, h)
+}
+
+// forget drops an ended lease without running tasks, and its requester with its
+// last.
+func (b *Book) forget(lease proto.LeaseID, h *held) {
+	if h.ended && h.running == 0 {
+		delete(b.leases, lease)
+	}
+	if t := h.tenant; t.leases == 0 && t.running == 0 {
+		delete(b.tenants, t.id)
+	}
+}
+
+// Idle gives the leases that had no task for [IdleLease], in the order of their
+// ids.
+func (b *Book) Idle(now time.Time) (ids []proto.LeaseID) {
+	for id, h := range b.leases {
+		if !h.ended && !h.idle.IsZero() && now.Sub(h.idle) >= IdleLease {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b proto.LeaseID) int { return bytes.Compare(a[:], b[:]) })
+	return ids
+}
+
+// A fence is what an epoch is counted for.
+type fence struct {
+	from proto.PeerID
+	job  proto.JobID
+}
+
+// fences remember the highest epoch of the fences used last: at least
+// maxFences/2, at most maxFences.
+type fences struct{ young, old map[fence]uint64 }
+
+func (f *fences) epoch(k fence) uint64 { return max(f.young[k], f.old[k]) }
+
+func (f *fences) raise(k fence, epoch uint64) {
+	if f.young == nil || len(f.young) >= maxFences/2 {
+		f.young, f.old = make(map[fence]uint64), f.young
+	}
+	f.young[k] = epoch
+}
