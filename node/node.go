@@ -1,0 +1,374 @@
+package node
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mustermesh/muster/executor"
+	"github.com/mustermesh/muster/internal/content"
+	"github.com/mustermesh/muster/internal/store"
+	"github.com/mustermesh/muster/p2p"
+	"github.com/mustermesh/muster/proto"
+	"github.com/mustermesh/muster/trust"
+)
+
+// A node is everything that one process runs. Its fields are set while it opens
+// and do not change while it runs.
+type node struct {
+	*common
+	cfg            Config
+	db             *store.DB
+	content        *content.Store
+	ledger         *trust.Ledger
+	acct           *accounts
+	exec           executor.Executor
+	print          executor.Fingerprint
+	box            *sandbox
+	provider       *provider // nil: lends nothing
+	whyNotProvider string
+	requester      *requester
+	town           *town // nil: offline
+	crew           *crew
+	started        time.Time
+	sequence       atomic.Uint64 // of adverts
+	leaving        chan struct{} // closed when the node begins to end
+	server         atomic.Pointer[server]
+	client         bool // one command's node, not a daemon
+}
+
+// Init makes the home and the identity of cfg, and gives the node's id. Doing it
+// again changes nothing.
+func Init(cfg Config) (id string, err error) {
+	if err := cfg.Validate(); err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(cfg.Home, 0o700); err != nil {
+		return "", fmt.Errorf("home: %w", err)
+	}
+	key, err := p2p.LoadOrCreateKey(cfg.keyPath())
+	if err != nil {
+		return "", err
+	}
+	self, err := proto.PeerIDFromBytes(key.Public().(ed25519.PublicKey))
+	return self.String(), err
+}
+
+// Run opens a node, serves until ctx ends, and closes it in reverse order. It
+// returns nil when ctx ended, and an error when the node cannot go on.
+func Run(ctx context.Context, cfg Config, log *slog.Logger, parts Parts) error {
+	n, closeNode, err := open(cfg, log, parts, true)
+	if err != nil {
+		return err
+	}
+	defer closeNode()
+	return n.serve(ctx, cfg.socketPath(), parts.Ready)
+}
+
+// open opens the parts of a node in order; the function that it gives closes
+// them in reverse. Offline, there is no network.
+func open(cfg Config, log *slog.Logger, parts Parts, online bool) (n *node, closeAll func(), err error) {
+	if _, err := Init(cfg); err != nil {
+		return nil, nil, err
+	}
+	var closers []func() error
+	shut := func() {
+		for _, c := range slices.Backward(closers) {
+			if err := c(); err != nil {
+				log.Error("close", "err", err)
+			}
+		}
+	}
+	defer func() {
+		if err != nil {
+			shut()
+		}
+	}()
+	n = &node{cfg: cfg, started: time.Now(), leaving: make(chan struct{})}
+	n.sequence.Store(uint64(n.started.UnixMilli()))
+
+	key, err := p2p.LoadOrCreateKey(cfg.keyPath())
+	if err != nil {
+		return nil, nil, err
+	}
+	n.common = &common{key: key, network: cfg.Network, log: log, now: time.Now, directory: newDirectory(time.Now)}
+	if n.self, err = proto.PeerIDFromBytes(key.Public().(ed25519.PublicKey)); err != nil {
+		return nil, nil, err
+	}
+
+	if n.db, err = store.Open(filepath.Join(cfg.Home, "db"), log.With("part", "store")); err != nil {
+		return nil, nil, err
+	}
+	closers = append(closers, n.db.Close)
+
+	if n.content, err = content.Open(filepath.Join(cfg.Home, "content"), contentKV{kv{n.db}}, content.DefaultConfig()); err != nil {
+		return nil, nil, err
+	}
+	if n.ledger, err = trust.Open(trustKV{kv{n.db}}, trust.Config{MaxPeers: 20_000, KeepPerPeer: 256, KeepFor: 180 * 24 * time.Hour}); err != nil {
+		return nil, nil, fmt.Errorf("trust: %w", err)
+	}
+	if n.acct, err = openAccounts(n.db); err != nil {
+		return nil, nil, err
+	}
+	if err = emptyDir(cfg.tempPath()); err != nil {
+		return nil, nil, err
+	}
+
+	if n.exec, err = parts.openExecutor(cfg, log.With("part", "executor")); err != nil {
+		return nil, nil, err
+	}
+	if c, ok := n.exec.(closer); ok {
+		closers = append(closers, c.Close)
+	}
+	n.box = &sandbox{exec: n.exec, content: n.content, fetch: n.fetch, temp: cfg.tempPath(), maxProgram: cfg.MaxProgram}
+
+	if online {
+		if n.net, err = p2p.Open(n.netConfig(), log.With("part", "p2p")); err != nil {
+			return nil, nil, err
+		}
+		closers = append(closers, n.net.Close)
+	}
+	return n, shut, n.assemble()
+}
+
+// emptyDir makes dir, without what an earlier run left in it.
+func emptyDir(dir string) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("temporary folder: %w", err)
+	}
+	return os.Mkdir(dir, 0o700)
+}
+
+func (n *node) netConfig() p2p.Config {
+	return p2p.Config{
+		Network: n.cfg.Network, Key: n.key, Listen: n.cfg.Listen, Bootstrap: n.cfg.Bootstrap, Saved: n.savedPeers(),
+		MDNS: n.cfg.MDNS, Agent: "muster/" + Version, ConnLow: n.cfg.ConnLow, ConnHigh: n.cfg.ConnHigh,
+		RelayService: n.cfg.has(RoleBootstrap),
+	}
+}
+
+// assemble joins the parts: the drivers, and what the network serves.
+func (n *node) assemble() (err error) {
+	if n.net != nil && (n.cfg.has(RoleProvider) || n.cfg.has(RoleRequester)) {
+		if n.print, err = n.exec.Fingerprint(context.TODO()); err != nil {
+			return fmt.Errorf("sandbox: %w", err)
+		}
+	}
+	n.box.engine = proto.Engine{Name: n.print.Engine, Version: n.print.Version, Arch: n.print.Arch}
+	n.requester = newRequester(n.common, n.db, n.ledger, n.acct)
+	n.requester.box, n.requester.localSlots = n.box, max(n.cfg.Lend.Slots, 1)
+	n.requester.standIn = n.started.Add(n.cfg.ClientWarmUp)
+	if err := n.requester.load(context.TODO()); err != nil {
+		return err
+	}
+	n.directory.changed = n.requester.peersChanged
+	if n.net == nil {
+		return nil
+	}
+	if n.cfg.has(RoleProvider) {
+		if err := n.openProvider(); err != nil {
+			return err
+		}
+	}
+	n.town = &town{common: n.common, provider: n.provider, requester: n.requester, advert: n.advert, looking: n.looking}
+	n.town.join()
+	n.offer()
+	return nil
+}
+
+// openProvider makes the lending side, unless the sandbox is too weak for
+// strangers.
+func (n *node) openProvider() error {
+	if n.print.Level < executor.LevelNamespaces && !n.cfg.AcceptWeakIsolation {
+		n.whyNotProvider = fmt.Sprintf("the sandbox reaches isolation level %q on this host, not %q; lend anyway with --accept-weak-isolation", n.print.Level, executor.LevelNamespaces)
+		n.log.Warn("provider role is off", "err", n.whyNotProvider)
+		return nil
+	}
+	l, err := n.cfg.lending()
+	if err != nil {
+		return err
+	}
+	n.provider = newProvider(n.common, n.box, n.acct, l)
+	l.Advert = n.advert()
+	n.provider.book.SetLending(l)
+	return nil
+}
+
+// offer registers the services between nodes.
+func (n *node) offer() {
+	n.net.ServeContent(blocks{n.content}, &access{self: n.self, network: n.network, content: n.content, leased: n.requester.leased, now: n.now})
+	n.net.Serve(p2p.Service{
+		Name: protoBid, MaxMessage: proto.MaxGossip, Deadline: bidTimeout, MaxStreamsPerPeer: 64, MaxStreams: 1024,
+		Handle: func(_ context.Context, s *p2p.Stream) error {
+			b, err := s.Recv()
+			if err != nil {
+				return err
+			}
+			if err := n.requester.takeBid(s.Peer(), b); err != nil {
+				return n.strike(s, "bad bid")
+			}
+			return s.Send([]byte{})
+		},
+	})
+	lease := p2p.Service{Name: protoLease, MaxMessage: proto.MaxLeaseFrame, Deadline: leaseSilence, MaxStreamsPerPeer: 64, MaxStreams: 1024}
+	lease.Handle = func(ctx context.Context, s *p2p.Stream) error {
+		if n.provider == nil {
+			return s.Send(proto.Frame{Reply: &proto.AwardReply{Reason: proto.ReasonPolicy, Detail: "this node lends nothing"}}.Marshal())
+		}
+		return n.provider.serveLease(ctx, s)
+	}
+	n.net.Serve(lease)
+}
+
+// serve runs everything until ctx ends, then lets go in order.
+func (n *node) serve(ctx context.Context, socket string, ready func(Info)) error {
+	api, err := listenAPI(socket)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(socket)
+	g, ctx := errgroup.WithContext(ctx)
+	n.crew, n.pingers = newCrew(ctx, 4096), newCrew(ctx, 8192)
+	n.requester.crew = n.crew
+	g.Go(func() error { <-ctx.Done(); close(n.leaving); return nil })
+	g.Go(func() error { return serveAPI(ctx, n, api) })
+	g.Go(func() error { return n.requester.Run(ctx) })
+	if r, ok := n.exec.(runner); ok {
+		g.Go(func() error { return r.Run(ctx) })
+	}
+	if n.provider != nil {
+		n.provider.crew = n.crew
+		g.Go(func() error { return n.provider.Run(ctx) })
+	}
+	if n.net != nil {
+		n.town.crew = n.crew
+		g.Go(func() error { return n.net.Run(ctx) })
+		g.Go(func() error { return n.town.Run(ctx) })
+		g.Go(func() error { return n.housekeep(ctx) })
+	}
+	if ready != nil {
+		ready(n.info(socket))
+	}
+	n.log.Info("serving", "peer", n.self, "addrs", n.info(socket).Addrs)
+	err = g.Wait()
+	return errors.Join(err, n.crew.wait(), n.pingers.wait(), n.savePeers(context.WithoutCancel(ctx)))
+}
+
+func (n *node) info(socket string) Info {
+	i := Info{ID: n.self.String(), Socket: socket}
+	if n.net != nil {
+		i.Addrs = n.net.Addrs()
+	}
+	return i
+}
+
+// housekeepEvery is how often the cache is trimmed and peers are saved.
+const housekeepEvery = time.Minute
+
+func (n *node) housekeep(ctx context.Context) error {
+	tick := time.NewTicker(housekeepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if err := n.savePeers(ctx); err != nil {
+				return err
+			}
+			if _, err := n.content.GC(ctx, int64(n.cfg.Cache)); err != nil && ctx.Err() == nil {
+				n.log.Error("trim cache", "err", err)
+			}
+		}
+	}
+}
+
+// fetch brings a root here from peers; without any, from whoever the DHT names.
+func (n *node) fetch(ctx context.Context, root proto.CID, from []proto.PeerID, most int64) error {
+	if n.net == nil {
+		return errOffline
+	}
+	release := n.content.Hold()
+	defer release()
+	return n.net.Fetch(ctx, p2p.FetchRequest{Root: root, From: from, MaxBytes: most}, blocks{n.content})
+}
+
+// advert says what this node lends now.
+func (n *node) advert() proto.Advert {
+	l := n.cfg.Lend
+	offered := proto.Resources{CPU: uint32(l.CPU * 1000), Memory: min(l.Memory, n.print.MaxMemory*uint64(max(l.Slots, 1))), Disk: l.Disk}
+	a := proto.Advert{
+		Executor: n.print.Name, Profile: n.print.Profile, Engine: n.box.engine, Isolation: n.print.Level.String(),
+		Offered: offered, Slots: l.Slots, FreeSlots: l.Slots, Price: credits(n.cfg.Price), Labels: n.cfg.Labels,
+		Sequence: n.sequence.Add(1), Version: Version,
+	}
+	if n.provider != nil {
+		n.provider.mu.Lock()
+		busy := n.provider.book.Busy() + n.provider.book.Queued()
+		n.provider.mu.Unlock()
+		a.FreeSlots = max(l.Slots-busy, 0)
+	}
+	a.Free = offered.Sub(share(a, l.Slots-a.FreeSlots))
+	if n.net != nil {
+		addrs := n.net.Addrs()
+		a.Addrs = addrs[:min(len(addrs), 8)]
+	}
+	return a
+}
+
+// share is about what so many busy slots use of what is offered.
+func share(a proto.Advert, busy int) proto.Resources {
+	if a.Slots == 0 {
+		return proto.Resources{}
+	}
+	part := func(v uint64) uint64 { return v / uint64(a.Slots) * uint64(busy) }
+	return proto.Resources{CPU: uint32(part(uint64(a.Offered.CPU))), Memory: part(a.Offered.Memory), Disk: part(a.Offered.Disk)}
+}
+
+// looking tells whether more providers are wanted: while the node is young, or
+// a job waits.
+func (n *node) looking() bool {
+	if n.now().Sub(n.started) < 5*n.cfg.ClientWarmUp {
+		return true
+	}
+	return slices.ContainsFunc(n.requester.openJobs(), func(j *job) bool { return j.isWaiting() })
+}
+
+func (j *job) isWaiting() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.waiting != ""
+}
+
+func (n *node) roles() (roles []string) {
+	for _, r := range n.cfg.Roles {
+		if r != RoleProvider || n.provider != nil {
+			roles = append(roles, r)
+		}
+	}
+	if n.client {
+		roles = append(roles, "client")
+	}
+	return roles
+}
+
+func (n *node) warnings() (ws []string) {
+	if n.whyNotProvider != "" {
+		ws = append(ws, n.whyNotProvider)
+	}
+	if n.net != nil && len(n.cfg.Bootstrap) > 0 {
+		if _, ok := n.net.Bootstrapped(); !ok {
+			ws = append(ws, "no bootstrap peer answers, and no other peer is known yet")
+		}
+	}
+	return ws
+}

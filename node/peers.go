@@ -1,0 +1,63 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/mustermesh/muster/internal/store"
+)
+
+// savedKey holds the addresses of peers that were met. docs/storage.md.
+const savedKey = "p/known"
+
+// savedPeers gives the addresses that earlier runs met peers at; what cannot be
+// read counts as none.
+func (n *node) savedPeers() (addrs []string) {
+	b, err := n.db.Get([]byte(savedKey))
+	if err != nil {
+		return nil
+	}
+	if err := json.Unmarshal(b, &addrs); err != nil {
+		n.log.Warn("saved peers", "err", err)
+		return nil
+	}
+	return addrs
+}
+
+func (n *node) savePeers(ctx context.Context) error {
+	if n.net == nil {
+		return nil
+	}
+	known := n.net.Known()
+	if len(known) == 0 {
+		return nil
+	}
+	v, err := json.Marshal(known)
+	if err != nil {
+		return err
+	}
+	var b store.Batch
+	b.Put([]byte(savedKey), v)
+	return n.db.Commit(ctx, &b, store.Lazy)
+}
+
+// counters gives what happened since the start, for status and benchmarks.
+func (n *node) counters() map[string]uint64 {
+	s := n.db.Stats()
+	out := map[string]uint64{"store.commits": uint64(s.Commits), "store.syncs": uint64(s.Syncs)}
+	if n.net == nil {
+		return out
+	}
+	stats := n.net.Stats()
+	out["net.bytes_in"], out["net.bytes_out"] = stats.BytesIn, stats.BytesOut
+	out["net.misbehaved"] = stats.Misbehaved
+	for name, p := range stats.Protocols {
+		out["proto."+name+".messages_in"] = p.MessagesIn
+		out["proto."+name+".messages_out"] = p.MessagesOut
+		out["proto."+name+".streams_out"] = p.StreamsOut
+		out["proto."+name+".streams_in"] = p.StreamsIn
+		out["proto."+name+".dropped"] = p.Dropped
+		out["proto."+name+".rejected"] = p.Rejected
+	}
+	return out
+}
