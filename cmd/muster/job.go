@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	"github.com/mustermesh/muster/node/api"
+)
+
+func newJob(a *app) *cobra.Command {
+	return group(a, "job", "Submit jobs, and ask how they are",
+		newJobSubmit(a), newJobList(a), newJobDescribe(a), newJobWatch(a), newJobLogs(a), newJobGet(a), newJobCancel(a), newJobValidate(a))
+}
+
+func newJobSubmit(a *app) *cobra.Command {
+	r := &runner{a: a, detach: true}
+	cmd := &cobra.Command{
+		Use:   "submit PROGRAM.wasm|SPEC.yaml [flags] [-- ARGS]",
+		Short: "Hand a job to the daemon and print its id",
+		Long: `Submit hands a job to this home's daemon, prints its id, and leaves. The daemon has
+then stored it, and finishes it even if it is stopped and started in between.`,
+		Example: "  muster job submit job.yaml\n  muster job submit -n 8 sim.wasm -- --steps 1000",
+		Args:    programArgument,
+		RunE:    r.run,
+	}
+	r.flags.register(cmd.Flags())
+	return cmd
+}
+
+func newJobList(a *app) *cobra.Command {
+	req := &api.ListJobsRequest{}
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List this node's jobs, the newest first",
+		Example: "  muster job list --state running\n  muster job list -o json",
+		Args:    noArguments,
+		RunE: a.with(reading, func(ctx context.Context, c *client, _ []string) error {
+			resp, err := c.ListJobs(ctx, connect.NewRequest(req))
+			if err != nil {
+				return err
+			}
+			return a.print(plainList(resp.Msg.Jobs), func(w io.Writer) {
+				a.show(w, jobGrid(resp.Msg.Jobs, time.Now()), "no jobs; `muster run` makes one")
+			})
+		}),
+	}
+	cmd.Flags().StringVar(&req.State, "state", "", "only those in this `STATE`: pending, bidding, running, completed, failed, disputed, cancelled or expired")
+	cmd.Flags().Uint32Var(&req.Limit, "limit", 50, "at most `N`; 0 is all")
+	return cmd
+}
+
+func jobGrid(jobs []*api.JobSummary, now time.Time) *grid {
+	g := columns("id", "name", "state", "tasks", "verified", "accepted", "age", "why")
+	for _, j := range jobs {
+		why := j.Waiting
+		if why == "" {
+			why = j.Reason
+		}
+		g.add(short(j.Id), j.Name, j.State, j.Tasks, j.Verified, j.Accepted, ago(j.SubmittedMs, now), why)
+	}
+	return g
+}
+
+// aboutJob makes a command with one argument, a job.
+func aboutJob(a *app, how access, use, what string, do func(ctx context.Context, c *client, job string) error) *cobra.Command {
+	return &cobra.Command{
+		Use:               use + " JOB",
+		Short:             what,
+		Long:              what + ".\nJOB is an id or the beginning of one.",
+		Example:           "  muster job " + use + " 3f2a9c1e",
+		Args:              argument("JOB"),
+		ValidArgsFunction: a.completions(jobWords),
+		RunE: a.with(how, func(ctx context.Context, c *client, args []string) error {
+			return do(ctx, c, args[0])
+		}),
+	}
+}
+
+func jobWords(ctx context.Context, c *client) ([]cobra.Completion, error) {
+	resp, err := c.ListJobs(ctx, connect.NewRequest(&api.ListJobsRequest{Limit: 100}))
+	if err != nil {
+		return nil, err
+	}
+	words := make([]cobra.Completion, 0, len(resp.Msg.Jobs))
+	for _, j := range resp.Msg.Jobs {
+		words = append(words, cobra.CompletionWithDesc(short(j.Id), clean(j.State+" "+j.Name)))
+	}
+	return words, nil
+}
+
+func newJobDescribe(a *app) *cobra.Command {
+	return aboutJob(a, reading, "describe", "Show a job's states, tasks, executions, bids and specification", func(ctx context.Context, c *client, job string) error {
+		resp, err := c.DescribeJob(ctx, connect.NewRequest(&api.DescribeJobRequest{Job: job}))
+		if err != nil {
+			return err
+		}
+		return a.print(plain(resp.Msg), func(w io.Writer) { a.describe(w, resp.Msg) })
+	})
+}
+
+func newJobWatch(a *app) *cobra.Command {
+	return aboutJob(a, network, "watch", "Show how a job goes until it ends", func(ctx context.Context, c *client, job string) error {
+		w := &watch{a: a, c: c, job: job, show: a.progress(), running: map[string]string{}, since: time.Now()}
+		last, err := w.run(ctx)
+		if err != nil {
+			return err
+		}
+		return errors.Join(jobError(last), a.print(plain(last), func(io.Writer) { fmt.Fprintln(a.err, verdict(last)) }))
+	})
+}
+
+func newJobLogs(a *app) *cobra.Command {
+	req := &api.JobLogsRequest{}
+	cmd := aboutJob(a, reading, "logs", "Print what a job's tasks wrote, in the order of the tasks", func(ctx context.Context, c *client, job string) error {
+		req.Job = job
+		return copyLogs(ctx, c, a.out, req)
+	})
+	cmd.Example = "  muster job logs 3f2a9c1e\n  muster job logs 3f2a9c1e --task 3 --stderr"
+	cmd.Flags().Int64Var(&req.Task, "task", allTasks, "only task `N`, from 0")
+	cmd.Flags().BoolVar(&req.Stderr, "stderr", false, "their standard error instead of standard output")
+	check := cmd.Args
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if req.Task < 0 && cmd.Flags().Changed("task") {
+			return fmt.Errorf("task %d; they are counted from 0", req.Task)
+		}
+		return check(cmd, args)
+	}
+	return cmd
+}
+
+func newJobGet(a *app) *cobra.Command {
+	var dir string
+	var force bool
+	cmd := aboutJob(a, reading, "get", "Fetch the files that a job collected, and print the folder", func(ctx context.Context, c *client, job string) error {
+		resp, err := c.DescribeJob(ctx, connect.NewRequest(&api.DescribeJobRequest{Job: job}))
+		if err != nil {
+			return err
+		}
+		r := &result{a: a, c: c, job: resp.Msg.Job, dir: dir, force: force}
+		at, n, err := r.files(ctx)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			fmt.Fprintf(a.err, "job %s (%s) has no files\n", short(resp.Msg.Job.Id), clean(resp.Msg.Job.State))
+		}
+		return a.print(object{{"job", resp.Msg.Job.Id}, {"output_dir", at}, {"output_files", n}}, func(w io.Writer) {
+			if n > 0 {
+				fmt.Fprintln(w, at)
+			}
+		})
+	})
+	cmd.Example = "  muster job get 3f2a9c1e\n  muster job get 3f2a9c1e -d ./result"
+	cmd.Flags().StringVarP(&dir, "dir", "d", "", "`DIR` for the files (default ./muster-<first 8 of the job's id>)")
+	cmd.Flags().BoolVar(&force, "force", false, "write into a folder that has files already, over those that are in the way")
+	return cmd
+}
+
+func newJobCancel(a *app) *cobra.Command {
+	return aboutJob(a, network, "cancel", "Stop a job; what its tasks have made is kept", func(ctx context.Context, c *client, job string) error {
+		resp, err := c.CancelJob(ctx, connect.NewRequest(&api.CancelJobRequest{Job: job}))
+		if err != nil {
+			return err
+		}
+		return a.print(plain(resp.Msg), func(w io.Writer) { fmt.Fprintln(w, clean(resp.Msg.State)) })
+	})
+}
+
+func newJobValidate(a *app) *cobra.Command {
+	var f jobFlags
+	var ask bool
+	cmd := &cobra.Command{
+		Use:   "validate PROGRAM.wasm|SPEC.yaml [flags] [-- ARGS]",
+		Short: "Check a job without submitting it",
+		Long: `Validate reads a job as run would, with the same flags, and tells everything that is
+wrong with it. With --deep a node reads the inputs too, splits them, and checks the
+program and the constraints.`,
+		Example: "  muster job validate job.yaml\n  muster job validate job.yaml --deep",
+		Args:    programArgument,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			wd, err := os.Getwd()
+			if err != nil {
+				return err
+			}
+			if _, err := a.load(cmd); err != nil {
+				return err
+			}
+			job, err := f.job(cmd, args, wd, a.in)
+			if err != nil {
+				return err
+			}
+			verdict := object{{"file", args[0]}, {"valid", true}}
+			if ask {
+				return a.with(reading, a.validateDeep(job, verdict))(cmd, args)
+			}
+			return a.print(verdict, func(w io.Writer) { fmt.Fprintf(w, "%s: ok\n", args[0]) })
+		},
+	}
+	f.register(cmd.Flags())
+	cmd.Flags().BoolVar(&ask, "deep", false, "let a node check what takes reading the inputs")
+	return cmd
+}
+
+func (a *app) validateDeep(job *api.Job, verdict object) func(context.Context, *client, []string) error {
+	return func(ctx context.Context, c *client, args []string) error {
+		last, err := submit(ctx, c, &api.SubmitJobRequest{Job: job, ValidateOnly: true}, silent{})
+		if err != nil {
+			return err
+		}
+		verdict = append(verdict, member{"tasks", last.Tasks}, member{"input_root", last.InputRoot})
+		return a.print(verdict, func(w io.Writer) { fmt.Fprintf(w, "%s: ok, %s\n", args[0], plural(int(last.Tasks), "task")) })
+	}
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/mustermesh/muster/node/api"
+)
+
+// A progress shows people how a job goes. Its methods are called by one
+// goroutine.
+type progress interface {
+	// show takes the newest news; tick gives time to draw it.
+	show(now time.Time, n news)
+	tick(now time.Time)
+	// done shows what is still unshown and leaves the cursor on a fresh line.
+	done(now time.Time)
+}
+
+// news is what a progress knows of a job.
+type news struct {
+	files, bytes uint64          // read so far, while the job is being submitted
+	job          *api.JobSummary // nil until it is accepted
+	peers        int             // that run something now
+	since        time.Time       // when the job was accepted
+}
+
+func (a *app) progress() progress {
+	if a.isTerminal(a.err) {
+		return &bar{w: a.err, width: a.width}
+	}
+	return &lines{w: a.err}
+}
+
+// settled counts the tasks that nothing more happens to.
+func settled(j *api.JobSummary) uint32 { return j.Accepted + j.Verified + j.Disputed + j.Failed }
+
+// sentence says where a job stands.
+func (n news) sentence() string {
+	j := n.job
+	if j == nil {
+		return fmt.Sprintf("reading inputs: %d files, %s", n.files, bytesText(n.bytes))
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s done", clean(j.State), ofTasks(settled(j), j.Tasks))
+	if j.Running > 0 {
+		fmt.Fprintf(&b, ", %d running", j.Running)
+		if n.peers > 0 {
+			fmt.Fprintf(&b, " on %s", plural(n.peers, "peer"))
+		}
+	}
+	if j.ReduceState != "" {
+		b.WriteString(", reduction " + clean(j.ReduceState))
+	}
+	if j.Waiting != "" {
+		b.WriteString("; waiting: " + clean(j.Waiting))
+	}
+	return b.String()
+}
+
+func ofTasks(n, all uint32) string { return fmt.Sprintf("%d of %s", n, plural(int(all), "task")) }
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// lines writes a line whenever something new is to be said, at most one a
+// second.
+type lines struct {
+	w       io.Writer
+	last    string
+	lastAt  time.Time
+	pending string
+}
+
+func (l *lines) show(now time.Time, n news) {
+	if n.job == nil && l.lastAt.IsZero() {
+		l.lastAt = now // a fast submission says nothing of its inputs
+	}
+	l.pending = n.sentence()
+	l.tick(now)
+}
+
+func (l *lines) tick(now time.Time) {
+	if now.Sub(l.lastAt) >= time.Second {
+		l.flush(now)
+	}
+}
+
+func (l *lines) flush(now time.Time) {
+	if l.pending != "" && l.pending != l.last {
+		fmt.Fprintln(l.w, l.pending)
+		l.last, l.lastAt = l.pending, now
+	}
+}
+
+func (l *lines) done(now time.Time) { l.flush(now) }
+
+// bar draws one line over and over.
+type bar struct {
+	w     io.Writer
+	width func() int
+	now   news
+	drawn bool
+}
+
+func (b *bar) show(now time.Time, n news) {
+	b.now = n
+	if !b.drawn {
+		b.tick(now)
+	}
+}
+
+func (b *bar) tick(now time.Time) {
+	fmt.Fprintf(b.w, "\r%s\x1b[K", cut(b.line(now), b.width()-1))
+	b.drawn = true
+}
+
+func (b *bar) done(now time.Time) {
+	if b.drawn {
+		b.tick(now)
+		fmt.Fprintln(b.w)
+	}
+}
+
+const barCells = 20
+
+func (b *bar) line(now time.Time) string {
+	j := b.now.job
+	if j == nil {
+		return b.now.sentence()
+	}
+	full := 0
+	if j.Tasks > 0 {
+		full = int(barCells * uint64(settled(j)) / uint64(j.Tasks))
+	}
+	took := now.Sub(b.now.since)
+	s := fmt.Sprintf("[%s%s] %s", strings.Repeat("#", full), strings.Repeat("·", barCells-full), b.now.sentence())
+	if n := settled(j); n > 0 && took > 0 {
+		s += fmt.Sprintf(", %.3g tasks/s", float64(n)/took.Seconds())
+	}
+	return s + ", " + age(took.Truncate(time.Second))
+}
+
+// cut shortens a line to a number of columns.
+func cut(s string, columns int) string { return text.Snip(s, max(columns, 1), "…") }
