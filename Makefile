@@ -1,0 +1,127 @@
+# make help lists what there is. Everything runs from a fresh clone with Go
+# alone; what needs more says what, and how to get it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+MAKEFLAGS += --no-print-directory
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+GUEST := GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 go build -trimpath -ldflags '-s -w'
+
+# Pinned to what was tried; go run needs nothing installed.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+
+TESTFLAGS ?=
+FUZZTIME ?= 10s
+# The end-to-end tests start real processes, which -race slows down and does not
+# look into.
+RACE_PACKAGES ?= $$(go list ./... | grep -v -e /e2e -e /bench -e /examples -e /archtest)
+
+##@ Build
+
+.PHONY: build
+build: ## bin/muster, stripped and static
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/muster ./cmd/muster
+
+.PHONY: examples
+examples: ## the example programs, into examples/bin, and the tests' guests, into e2e/bin
+	@mkdir -p examples/bin e2e/bin
+	$(GUEST) -o examples/bin/wordcount.wasm ./examples/wordcount
+	$(GUEST) -o examples/bin/wordcount-merge.wasm ./examples/wordcount/merge
+	$(GUEST) -o examples/bin/raytrace.wasm ./examples/raytrace
+	$(GUEST) -o examples/bin/raytrace-assemble.wasm ./examples/raytrace/assemble
+	@for dir in e2e/guests/*/; do \
+		name=$$(basename $$dir); \
+		echo "build e2e/bin/$$name.wasm"; \
+		$(GUEST) -o e2e/bin/$$name.wasm ./$$dir; \
+	done
+
+.PHONY: programs
+programs: ## programs that were not written for muster, into e2e/bin (downloads their module)
+	@mkdir -p e2e/bin
+	cd e2e/programs && $(GUEST) -o ../bin/goawk.wasm github.com/benhoyt/goawk
+	cd e2e/programs && $(GUEST) -o ../bin/gojq.wasm github.com/itchyny/gojq/cmd/gojq
+	cd e2e/programs && CGO_ENABLED=0 go build -trimpath -o ../bin/goawk github.com/benhoyt/goawk
+	cd e2e/programs && CGO_ENABLED=0 go build -trimpath -o ../bin/gojq github.com/itchyny/gojq/cmd/gojq
+
+.PHONY: generate
+generate: ## the generated code of proto/wire and node/api; OUT=DIR puts it elsewhere
+	@$(MAKE) .generate OUT='$(or $(OUT),.)'
+
+##@ Check
+
+.PHONY: test
+test: build examples ## every test
+	go test $(TESTFLAGS) -timeout 15m ./...
+
+.PHONY: race
+race: ## the tests under the race detector (needs a C compiler)
+	@command -v $${CC:-gcc} >/dev/null || { echo "the race detector needs a C compiler: apt-get install gcc" >&2; exit 1; }
+	go test $(TESTFLAGS) -race -short -timeout 20m $(RACE_PACKAGES)
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck, a tidy go.mod
+	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "not formatted (gofmt -w):"; echo "$$files"; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	go mod tidy -diff
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (10s); PKG=./proto for one package
+	@for dir in $(or $(PKG),$$(grep -rl --include='*_test.go' --exclude-dir=testdata '^func Fuzz' . | xargs -r -n1 dirname | sort -u)); do \
+		listed=$$(go test -list '^Fuzz' $$dir); \
+		for target in $$(grep '^Fuzz' <<<"$$listed" || true); do \
+			echo "fuzz $$dir $$target"; \
+			out=$$(go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$dir 2>&1) || { echo "$$out"; exit 1; }; \
+		done; \
+	done
+
+.PHONY: generated
+generated: ## whether the generated code is what the .proto files say
+	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	$(MAKE) .generate OUT="$$tmp"; \
+	for file in $$(cd "$$tmp" && find . -name '*.go'); do \
+		diff -u -I '^// 	protoc ' "$$file" "$$tmp/$$file" || { echo "$$file is not current: make generate" >&2; exit 1; }; \
+	done; \
+	echo "generated code is current"
+
+.PHONY: sim
+sim: ## whole meshes with faults and liars, in one process
+	go test -count=1 -v -timeout 20m ./internal/simnet/...
+
+.PHONY: bench
+bench: build examples ## the benchmarks
+	go test -run '^$$' -bench . -benchmem -timeout 60m ./...
+
+.PHONY: demo
+demo: build examples ## a mesh on this machine that counts words and renders a picture
+	go run ./e2e/demo
+
+.PHONY: ci
+ci: ## exactly what CI runs
+	.ci/run
+
+##@ Other
+
+.PHONY: clean
+clean: ## remove what make built
+	rm -rf bin examples/bin e2e/bin
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The plugins are built from the versions in go.mod, so that generated code and
+# library agree.
+.PHONY: .generate
+.generate:
+	@command -v protoc >/dev/null || { echo "protoc is missing: apt-get install protobuf-compiler" >&2; exit 1; }
+	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	go build -o "$$tmp/protoc-gen-go" google.golang.org/protobuf/cmd/protoc-gen-go; \
+	go build -o "$$tmp/protoc-gen-connect-go" connectrpc.com/connect/cmd/protoc-gen-connect-go; \
+	export PATH="$$tmp:$$PATH"; \
+	protoc -I proto/wire --go_out='$(OUT)' --go_opt=module=github.com/mustermesh/muster proto/wire/*.proto; \
+	protoc -I node/api --go_out='$(OUT)' --go_opt=module=github.com/mustermesh/muster \
+		--connect-go_out='$(OUT)' --connect-go_opt=module=github.com/mustermesh/muster,package_suffix= node/api/api.proto
