@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -66,12 +67,38 @@ func Init(cfg Config) (id string, err error) {
 // Run opens a node, serves until ctx ends, and closes it in reverse order. It
 // returns nil when ctx ended, and an error when the node cannot go on.
 func Run(ctx context.Context, cfg Config, log *slog.Logger, parts Parts) error {
-	n, closeNode, err := open(cfg, log, parts, true)
+	n, closeNode, err := openPatiently(ctx, cfg, log, parts)
 	if err != nil {
 		return err
 	}
 	defer closeNode()
 	return n.serve(ctx, cfg.socketPath(), parts.Ready)
+}
+
+// openPatience is how long a daemon waits for a command that just reads the
+// home.
+const openPatience = 3 * time.Second
+
+// openPatiently opens a node; where a process has the home that does not answer
+// on its socket, it is a command that only reads, and gone in a moment.
+func openPatiently(ctx context.Context, cfg Config, log *slog.Logger, parts Parts) (*node, func(), error) {
+	deadline := time.Now().Add(openPatience)
+	for {
+		n, closeNode, err := open(cfg, log, parts, true)
+		var locked *store.LockedError
+		if !errors.As(err, &locked) || time.Now().After(deadline) {
+			return n, closeNode, err
+		}
+		if conn, dialErr := net.DialTimeout("unix", cfg.socketPath(), dialAnswer); dialErr == nil {
+			conn.Close()
+			return n, closeNode, err
+		}
+		select {
+		case <-ctx.Done():
+			return n, closeNode, err
+		case <-time.After(dialRetry):
+		}
+	}
 }
 
 // open opens the parts of a node in order; the function that it gives closes
@@ -105,7 +132,7 @@ func open(cfg Config, log *slog.Logger, parts Parts, online bool) (n *node, clos
 		return nil, nil, err
 	}
 
-	if n.db, err = store.Open(filepath.Join(cfg.Home, "db"), log.With("part", "store")); err != nil {
+	if n.db, err = store.Open(cfg.Home, log.With("part", "store")); err != nil {
 		return nil, nil, err
 	}
 	closers = append(closers, n.db.Close)

@@ -62,7 +62,7 @@ func splitPath(p string) ([]string, error) {
 		return nil, fmt.Errorf("%.80q: %w: it must be relative and at most %d bytes", p, ErrPath, maxPath)
 	}
 	if slices.Contains(strings.Split(p, "/"), "..") {
-		return nil, fmt.Errorf("%q: %w: it has a ..", p, ErrPath)
+		return nil, fmt.Errorf("%q: %w: it leads up", p, ErrPath)
 	}
 	names := strings.Split(path.Clean(p), "/")
 	if len(names) > maxLevel {
