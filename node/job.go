@@ -2,12 +2,9 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"sync"
-	"time"
 
-	"github.com/mustermesh/muster/internal/store"
 	"github.com/mustermesh/muster/proto"
 	"github.com/mustermesh/muster/scheduler"
 	"github.com/mustermesh/muster/trust"
@@ -112,126 +109,6 @@ func (j *job) refresh() {
 	})
 }
 
-// run is the loop of a job: its tasks, then its reduction.
-func (j *job) run(ctx context.Context) error {
-	defer close(j.over)
-	j.mu.Lock()
-	j.running = true
-	j.mu.Unlock()
-	j.ctx = ctx
-	for {
-		if err := j.setPhase(); err != nil {
-			return err
-		}
-		if err := j.loop(ctx); err != nil || ctx.Err() != nil {
-			return err
-		}
-		again, err := j.advance()
-		if err != nil || !again {
-			return err
-		}
-	}
-}
-
-// setPhase makes the state machine of the current phase, as far as it came in
-// an earlier run.
-func (j *job) setPhase() error {
-	j.mu.Lock()
-	j.phase = j.progress.Phase
-	j.mu.Unlock()
-	j.prog = j.spec.Program
-	if j.phase == phaseTasks {
-		j.tasks = make([]proto.Task, len(j.spec.Tasks))
-		for i := range j.tasks {
-			j.tasks[i] = j.spec.Task(i)
-		}
-	} else if err := j.prepareReduce(); err != nil {
-		return err
-	}
-	now := j.r.now()
-	j.core = scheduler.NewJob(now, scheduler.JobConfig{
-		Self: j.r.self, Announcement: j.r.announcement(j, j.prog, len(j.tasks), 1), Tasks: len(j.tasks),
-		Checkers: trust.Checkers(j.spec.Confidence), LocalSlots: j.localSlots(), LocalOnly: j.record.Local,
-		LocalEngine: j.r.box.engine, QueueTimeout: j.spec.QueueTimeout, StandIn: j.r.standIn,
-		Epoch: uint64(now.UnixMilli()), Rand: newRand(),
-	})
-	for i := range j.tasks {
-		v, ok, err := loadTask(j.r.db, j.id, j.phase, i)
-		if err != nil {
-			return err
-		}
-		if ok && v.Settlement != nil {
-			j.core.Restore(i, *v.Settlement)
-		}
-	}
-	return nil
-}
-
-// localSlots is how many tasks this node can run itself; none where the sandbox
-// cannot, or the referee's budget is less than one execution may take.
-func (j *job) localSlots() int {
-	if err := j.r.box.exec.Check(requirementOf(j.prog)); err != nil {
-		return 0
-	}
-	if !j.record.Local && j.spec.RefereeBudget < j.prog.Timeout {
-		return 0
-	}
-	return j.r.localSlots
-}
-
-// loop runs one phase until the scheduler says that it ended.
-func (j *job) loop(ctx context.Context) error {
-	wake := time.NewTimer(0)
-	defer wake.Stop()
-	defer j.dropLeases()
-	j.core.Peers(j.r.directory.candidates(j.r.announcement(j, j.prog, len(j.tasks), 1), j.r.complete))
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-wake.C:
-		case event := <-j.events:
-			event(j.core)
-			j.drain()
-		}
-		for len(j.later) > 0 {
-			event := j.later[0]
-			j.later = j.later[1:]
-			event(j.core)
-		}
-		if why := j.wantsCancel(); why != "" {
-			j.core.Cancel(j.r.now(), why)
-		}
-		actions := j.core.Step(j.r.now())
-		j.act(actions)
-		if err := j.commit(actions); err != nil {
-			return fmt.Errorf("job %s: %w", j.id.Short(), err)
-		}
-		if state, _ := j.core.State(); state.Ended() {
-			return nil
-		}
-		if len(j.later) > 0 {
-			actions.Wake = j.r.now()
-		}
-		if !actions.Wake.IsZero() {
-			wake.Reset(max(actions.Wake.Sub(j.r.now()), 0))
-		}
-	}
-}
-
-// drain takes the events that are waiting, so that one step and one write serve
-// them all.
-func (j *job) drain() {
-	for range cap(j.events) {
-		select {
-		case event := <-j.events:
-			event(j.core)
-		default:
-			return
-		}
-	}
-}
-
 func (j *job) wantsCancel() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -246,151 +123,12 @@ func (j *job) cancel(why string) {
 	j.post(func(*scheduler.Job) {})
 }
 
-// act carries out what the scheduler decided. Nothing here waits for a peer or
-// the disk.
-func (j *job) act(a scheduler.Actions) {
-	if a.Announce > 0 {
-		j.announce(a.Announce)
-	}
-	for _, o := range a.Open {
-		j.openLease(o)
-	}
-	for _, as := range a.Assign {
-		if l := j.leases[as.Lease]; l != nil {
-			l.send(proto.Frame{Task: &proto.Assignment{Execution: as.Execution, Task: j.tasks[as.Task]}})
-			l.expect(as.Execution, as.Task)
-		}
-	}
-	for _, l := range a.Local {
-		j.runLocal(l)
-	}
-	for _, f := range a.Fetch {
-		j.fetch(f)
-	}
-	for _, c := range a.Cancel {
-		if l := j.leases[c.Lease]; l != nil {
-			l.send(proto.Frame{Cancel: &c.Execution})
-		} else if c.Local {
-			j.cancelLocal(c.Execution)
-		}
-	}
-}
-
-// commit writes what was settled and learnt, then closes leases and tells the
-// watchers: nobody hears of a result that a crash could take back.
-func (j *job) commit(a scheduler.Actions) error {
-	if err := j.recordEvidence(a.Evidence); err != nil {
-		return err
-	}
-	state, _ := j.core.State()
-	final := state.Ended()
-	views := make([]scheduler.TaskView, 0, len(a.Changed))
-	for _, i := range a.Changed {
-		views = append(views, j.core.Task(i))
-	}
-	if err := j.keepOutputs(a.Settled); err != nil {
-		return err
-	}
-	if state == scheduler.Completed && !j.midway(state) {
-		if err := j.buildOutput(j.ctx); err != nil {
-			return err
-		}
-	}
-	j.note(a)
-	if len(a.Settled) > 0 || len(a.States) > 0 {
-		d := store.Lazy
-		if len(a.Settled) > 0 || final {
-			d = store.Durable
-		}
-		if err := j.write(a.Settled, d); err != nil {
-			return err
-		}
-	}
-	j.receipts(a.Settled)
-	for _, id := range a.Close {
-		if l := j.leases[id]; l != nil {
-			l.release()
-		}
-	}
-	j.tell(update{tasks: views, phase: j.phase})
-	return nil
-}
-
-func (j *job) keepOutputs(settled []int) error {
-	for _, i := range settled {
-		v := j.core.Task(i)
-		if v.Settlement.Output.IsZero() {
-			continue
-		}
-		if err := j.r.retain(j.ctx, j, v.Settlement.Output, v.Executions); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// write puts settled tasks and the job's progress on disk in one batch, or in
-// several where there are many.
-func (j *job) write(settled []int, d store.Durability) error {
-	var b store.Batch
-	for _, i := range settled {
-		v, err := json.Marshal(j.core.Task(i))
-		if err != nil {
-			return err
-		}
-		if b.Bytes()+len(v) > store.MaxBatchBytes/2 || b.Len() > store.MaxBatchOps/2 {
-			if err := j.r.db.Commit(j.ctx, &b, store.Lazy); err != nil {
-				return err
-			}
-			b = store.Batch{}
-		}
-		b.Put(taskKey(j.id, j.phase, i), v)
-	}
-	p, err := json.Marshal(j.snapshot())
-	if err != nil {
-		return err
-	}
-	b.Put(jobKey(j.id, "/progress"), p)
-	return j.r.db.Commit(context.WithoutCancel(j.ctx), &b, d)
-}
-
 func (j *job) snapshot() progress {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	p := j.progress
 	p.Version = recordVersion
 	return p
-}
-
-// note brings the visible progress up to date.
-func (j *job) note(a scheduler.Actions) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	now := j.r.now()
-	j.waiting = j.core.Why(now)
-	if j.phase == phaseTasks {
-		j.progress.Counts = j.core.Count()
-	}
-	j.progress.Reached, j.progress.How = j.reached()
-	for _, s := range a.States {
-		if j.midway(s.State) {
-			continue // the reduction follows
-		}
-		if n := len(j.progress.History); n > 0 && j.progress.History[n-1].State == s.State {
-			continue
-		}
-		j.progress.History = append(j.progress.History, transition{s.State, s.Reason, now.UnixMilli()})
-	}
-	for _, i := range a.Settled {
-		if s := j.core.Task(i).Settlement; s.Outcome.ExitCode != 0 && j.progress.Exit == 0 {
-			j.progress.Exit = s.Outcome.ExitCode
-		}
-	}
-}
-
-// midway tells whether a state of this phase is not the job's end.
-func (j *job) midway(s scheduler.State) bool {
-	return s == scheduler.Completed && j.phase == phaseTasks && j.spec.Reduce != nil
 }
 
 // reached says how sure the job is of its results so far, and how. Call it with
@@ -412,23 +150,6 @@ func (j *job) reached() (uint32, string) {
 		how += "; all on private or loopback addresses, so nothing shows that they are independent"
 	}
 	return reached, how
-}
-
-// advance follows a phase that ended: to the reduction, or to the end.
-func (j *job) advance() (again bool, err error) {
-	state, _ := j.core.State()
-	if j.midway(state) {
-		j.mu.Lock()
-		j.progress.Phase = phaseReduce
-		j.mu.Unlock()
-		return true, j.write(nil, store.Durable)
-	}
-	j.r.directory.closeJob(j.r.self, j.id)
-	j.mu.Lock()
-	j.ended_, j.running = true, false
-	j.mu.Unlock()
-	j.tell(update{phase: j.phase})
-	return false, nil
 }
 
 func (j *job) tell(u update) {
@@ -453,46 +174,4 @@ func (j *job) watch() (ch chan update, stop func()) {
 		defer j.mu.Unlock()
 		delete(j.watchers, ch)
 	}
-}
-
-// announce publishes the job, and keeps the announcement for those who connect
-// later.
-func (j *job) announce(sequence uint64) {
-	r := j.r
-	a := r.announcement(j, j.prog, len(j.tasks), sequence+uint64(j.phase)<<32)
-	env := r.sign(proto.PurposeAnnouncement, proto.PeerID{}, announceLifetime, a.Marshal())
-	r.directory.addHeard(r.self, a, env, r.now().Add(announceLifetime))
-	if err := r.net.Publish(j.ctx, topicJobs, env); err != nil {
-		r.log.Warn("announcement not published", "job", j.id, "err", err)
-	}
-}
-
-func (j *job) recordEvidence(es []scheduler.Evidence) error {
-	if len(es) == 0 {
-		return nil
-	}
-	out := make([]trust.Evidence, 0, len(es))
-	for _, e := range es {
-		out = append(out, trust.Evidence{
-			Peer: e.Peer, Kind: evidenceKinds[e.Kind], Time: j.r.now(), Job: j.id, Task: e.Task,
-			Digest: proto.TaskDigest(j.prog, j.tasks[e.Task]), Execution: e.Execution,
-			Output: e.Output, Right: e.Right, Answer: j.proof(e), Detail: e.Detail,
-		})
-	}
-	err := j.r.ledger.Record(context.WithoutCancel(j.ctx), j.r.now(), out)
-	for _, e := range es {
-		if e.Kind == scheduler.EvidenceWrong {
-			j.r.log.Warn("peer proven wrong", "peer", e.Peer, "job", j.id, "task", e.Task)
-			j.r.peersChanged()
-		}
-	}
-	return err
-}
-
-var evidenceKinds = map[scheduler.EvidenceKind]trust.Kind{
-	scheduler.EvidenceChecked:   trust.OKChecked,
-	scheduler.EvidenceUnchecked: trust.OKUnchecked,
-	scheduler.EvidenceWrong:     trust.WrongProven,
-	scheduler.EvidenceFailed:    trust.Failed,
-	scheduler.EvidenceLost:      trust.Lost,
 }
