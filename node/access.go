@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"strings"
 	"time"
 
@@ -77,6 +78,21 @@ func (a *access) granted(owner, job string, asker proto.PeerID, root proto.CID, 
 // blocks shows the content store to the network.
 type blocks struct{ *content.Store }
 
+// Get gives a block to send or to walk; those of plain bytes are hashed at the
+// other end, not here.
+func (b blocks) Get(ctx context.Context, id proto.CID) ([]byte, error) {
+	if id.IsRaw() {
+		return b.Peek(ctx, id)
+	}
+	return b.Store.Get(ctx, id)
+}
+
+// Put keeps a block that the transfer has verified.
+func (b blocks) Put(ctx context.Context, id proto.CID, block []byte) error {
+	return b.Keep(ctx, id, block)
+}
+
+// Links gives what a block links to.
 func (b blocks) Links(id proto.CID, block []byte) ([]proto.CID, error) {
 	return content.Links(id, block)
 }

@@ -23,9 +23,14 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// window is how many bytes of one stream may be under way: at 100 ms that is 80
-// MB/s, and all that an unread stream can hold of our memory.
-const window = 8 << 20
+// Bytes of one stream that may be under way, and lie unread in our memory: at
+// first, and when the peer keeps up. 8 MiB at 100 ms are 80 MB/s. The library
+// starts with 256 KiB, and never grows where the round trip is short; then a
+// receiver that hashes and a sender wait for each other.
+const (
+	firstWindow = 512 << 10
+	window      = 8 << 20
+)
 
 // options gives the library's settings. Transports are named one by one, so that
 // those for browsers do not listen too.
@@ -64,6 +69,7 @@ func (h *Host) options(with replaced) ([]libp2p.Option, error) {
 func muxer() *yamux.Transport {
 	t := *yamux.DefaultTransport
 	t.MaxStreamWindowSize = window
+	t.InitialStreamWindowSize = firstWindow
 	return &t
 }
 
@@ -153,10 +159,9 @@ func (h *Host) resourceLimits() (libp2p.Option, error) {
 	system.Conns, system.ConnsInbound, system.ConnsOutbound = 2*conns, conns, conns
 	system.FD = max(system.FD, 2*conns)
 	system.StreamsInbound, system.StreamsOutbound, system.Streams = 16*conns, 16*conns, 32*conns
-	raiseStreams(&limits.PeerBaseLimit, 1024)
-	raiseStreams(&limits.ProtocolPeerBaseLimit, 512) // our own services count for themselves, and lower
+	system.Memory = max(system.Memory, 256<<20)      // each stream is counted with 256 KiB, quiet ones too
+	raiseStreams(&limits.ProtocolPeerBaseLimit, 256) // our own services count for themselves, and lower
 	raiseStreams(&limits.ProtocolBaseLimit, 4096)
-	raiseStreams(&limits.TransientBaseLimit, 512)
 	var v4, v6 []rcmgr.NetworkPrefixLimit
 	var free []rate.PrefixLimit
 	for _, s := range localPrefixes {

@@ -13,7 +13,7 @@ import (
 
 // pipeline is how many blocks of one answer are in memory at a time: one is
 // read, one verified and stored, one between them.
-const pipeline = 6
+const pipeline = 3
 
 // reuse is the size from which a block's buffer is used again for the next.
 const reuse = 128 << 10
