@@ -29,12 +29,12 @@ type globals struct {
 var settings = []string{"network", "bootstrap", "listen", "output", "log-level", "no-mdns"}
 
 func (g *globals) register(fs *pflag.FlagSet) {
-	fs.StringVar(&g.home, "home", "", "folder of this node `DIR` (MUSTER_HOME; default "+displayHome()+")")
+	fs.StringVar(&g.home, "home", "", "`DIR` with this node's identity and data (MUSTER_HOME; default "+displayHome()+")")
 	fs.StringVar(&g.network, "network", "", "`NAME` of the mesh (MUSTER_NETWORK; default main)")
 	fs.StringSliceVar(&g.bootstrap, "bootstrap", nil, "`ADDR` of a peer to begin with, ending in /p2p/ID; may be repeated (MUSTER_BOOTSTRAP)")
 	fs.StringSliceVar(&g.listen, "listen", nil, "`ADDR` to listen on, such as /ip4/0.0.0.0/tcp/0; may be repeated (MUSTER_LISTEN)")
 	fs.StringVarP(&g.output, "output", "o", "", "`FORMAT` of what is printed: table, json or yaml (MUSTER_OUTPUT; default table)")
-	fs.StringVar(&g.logLevel, "log-level", "", "debug, info, warn or error (MUSTER_LOG_LEVEL; default info for a daemon, else warn)")
+	fs.StringVar(&g.logLevel, "log-level", "", "`LEVEL` of messages: debug, info, warn or error (MUSTER_LOG_LEVEL; default info for a daemon, else warn)")
 	fs.BoolVar(&g.noMDNS, "no-mdns", false, "do not look for peers on the local network (MUSTER_NO_MDNS)")
 }
 

@@ -27,6 +27,7 @@ type news struct {
 	job          *api.JobSummary // nil until it is accepted
 	peers        int             // that run something now
 	since        time.Time       // when the job was accepted
+	ended        bool
 }
 
 func (a *app) progress() progress {
@@ -36,8 +37,11 @@ func (a *app) progress() progress {
 	return &lines{w: a.err}
 }
 
-// settled counts the tasks that nothing more happens to.
-func settled(j *api.JobSummary) uint32 { return j.Accepted + j.Verified + j.Disputed + j.Failed }
+// settled counts the tasks that nothing more happens to. A task whose program
+// failed, which others confirmed, counts as failed and as verified.
+func settled(j *api.JobSummary) uint32 {
+	return min(max(j.Accepted+j.Verified+j.Disputed, j.Failed), j.Tasks)
+}
 
 // sentence says where a job stands.
 func (n news) sentence() string {
@@ -47,19 +51,33 @@ func (n news) sentence() string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s done", clean(j.State), ofTasks(settled(j), j.Tasks))
-	if j.Running > 0 {
-		fmt.Fprintf(&b, ", %d running", j.Running)
-		if n.peers > 0 {
-			fmt.Fprintf(&b, " on %s", plural(n.peers, "peer"))
-		}
-	}
 	if j.ReduceState != "" {
 		b.WriteString(", reduction " + clean(j.ReduceState))
 	}
-	if j.Waiting != "" {
-		b.WriteString("; waiting: " + clean(j.Waiting))
-	}
 	return b.String()
+}
+
+// waiting says why nothing moves, "" if something does.
+func (n news) waiting() string {
+	if n.job.GetWaiting() == "" {
+		return ""
+	}
+	return "waiting: " + clean(n.job.Waiting)
+}
+
+// activity says what goes on right now, which changes all the time.
+func (n news) activity(now time.Time) (s string) {
+	j, took := n.job, now.Sub(n.since)
+	if j.Running > 0 {
+		s += fmt.Sprintf(", %d running", j.Running)
+	}
+	if j.Running > 0 && n.peers > 0 {
+		s += " on " + plural(n.peers, "peer")
+	}
+	if done := settled(j); done > 0 && took > 0 {
+		s += fmt.Sprintf(", %.3g tasks/s", float64(done)/took.Seconds())
+	}
+	return s + ", " + age(took.Truncate(time.Second))
 }
 
 func ofTasks(n, all uint32) string { return fmt.Sprintf("%d of %s", n, plural(int(all), "task")) }
@@ -72,7 +90,8 @@ func plural(n int, noun string) string {
 }
 
 // lines writes a line whenever something new is to be said, at most one a
-// second.
+// second, and none in the first: what is over by then needs no telling. The end
+// is told by the command itself.
 type lines struct {
 	w       io.Writer
 	last    string
@@ -81,34 +100,35 @@ type lines struct {
 }
 
 func (l *lines) show(now time.Time, n news) {
-	if n.job == nil && l.lastAt.IsZero() {
-		l.lastAt = now // a fast submission says nothing of its inputs
+	if l.lastAt.IsZero() {
+		l.lastAt = now
+	}
+	if n.ended {
+		return
 	}
 	l.pending = n.sentence()
+	if w := n.waiting(); w != "" {
+		l.pending += "; " + w
+	}
 	l.tick(now)
 }
 
 func (l *lines) tick(now time.Time) {
-	if now.Sub(l.lastAt) >= time.Second {
-		l.flush(now)
-	}
-}
-
-func (l *lines) flush(now time.Time) {
-	if l.pending != "" && l.pending != l.last {
+	if now.Sub(l.lastAt) >= time.Second && l.pending != l.last {
 		fmt.Fprintln(l.w, l.pending)
 		l.last, l.lastAt = l.pending, now
 	}
 }
 
-func (l *lines) done(now time.Time) { l.flush(now) }
+func (l *lines) done(time.Time) {}
 
-// bar draws one line over and over.
+// bar draws one line over and over. Above it stays, in full, why nothing moved.
 type bar struct {
 	w     io.Writer
 	width func() int
 	now   news
 	drawn bool
+	told  string // the last reason for waiting
 }
 
 func (b *bar) show(now time.Time, n news) {
@@ -119,6 +139,10 @@ func (b *bar) show(now time.Time, n news) {
 }
 
 func (b *bar) tick(now time.Time) {
+	if w := b.now.waiting(); w != b.told && w != "" && now.Sub(b.now.since) >= time.Second {
+		fmt.Fprintf(b.w, "\r\x1b[K%s\n", w)
+		b.told = w
+	}
 	fmt.Fprintf(b.w, "\r%s\x1b[K", cut(b.line(now), b.width()-1))
 	b.drawn = true
 }
@@ -141,12 +165,7 @@ func (b *bar) line(now time.Time) string {
 	if j.Tasks > 0 {
 		full = int(barCells * uint64(settled(j)) / uint64(j.Tasks))
 	}
-	took := now.Sub(b.now.since)
-	s := fmt.Sprintf("[%s%s] %s", strings.Repeat("#", full), strings.Repeat("·", barCells-full), b.now.sentence())
-	if n := settled(j); n > 0 && took > 0 {
-		s += fmt.Sprintf(", %.3g tasks/s", float64(n)/took.Seconds())
-	}
-	return s + ", " + age(took.Truncate(time.Second))
+	return fmt.Sprintf("[%s%s] %s%s", strings.Repeat("#", full), strings.Repeat("·", barCells-full), b.now.sentence(), b.now.activity(now))
 }
 
 // cut shortens a line to a number of columns.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -232,17 +233,16 @@ func TestAnInterruptOnATerminalAsks(t *testing.T) {
 	}{
 		{"cancel", "c\n", false, exitError1, "[d]etach"},
 		{"detach", "D\n", false, exitOK, "job bb000000 goes on"},
-		{"a client node cannot detach, and goes on instead", "d\n", true, exitError1, "[c]ancel it, or Enter"},
+		{"a client node cannot detach, and goes on instead", "d\nc\n", true, exitError1, "[c]ancel it, or Enter"},
 		{"the end of the input cancels", "", false, exitError1, "cancelling job bb000000"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newStage(t, c.own, strings.NewReader(c.answer), true)
+			s := newStage(t, c.own, iotest.OneByteReader(strings.NewReader(c.answer)), true)
 			code := s.run("run", fakeCID, "--name", "slow")
 			await(t, s.node.watched, "the watch")
 			s.send(t)
 			if c.own {
-				s.app.in = strings.NewReader("c\n") // for the second question
-				s.send(t)
+				s.send(t) // asks again
 			}
 			if got := await(t, code, "the end"); got != c.code {
 				t.Errorf("got exit code %d, want %d", got, c.code)

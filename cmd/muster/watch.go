@@ -120,7 +120,7 @@ func (w *watch) take(e *api.WatchJobResponse) {
 		peers[p] = true
 	}
 	if w.answers == nil {
-		w.show.show(time.Now(), news{job: e.Job, peers: len(peers), since: w.since})
+		w.show.show(time.Now(), news{job: e.Job, peers: len(peers), since: w.since, ended: e.Ended})
 	}
 }
 
