@@ -34,7 +34,7 @@ func testConformance(t *testing.T, x Executor) {
 	t.Run("logs can be followed", func(t *testing.T) { testLogs(t, x) })
 }
 
-func TestWASMConforms(t *testing.T) { testConformance(t, openTest(t, nil)) }
+func TestWASMConforms(t *testing.T) { testConformance(t, openTest(t, quickChild(t))) }
 
 func tourTask(t testing.TB, args ...string) Task {
 	k := task(tour(t))
@@ -196,7 +196,7 @@ func testDeterminism(t *testing.T, x Executor) {
 }
 
 func testZeroMemory(t *testing.T, x Executor) {
-	for _, pages := range []uint64{2, 300, 300, 2, 1000} { // below and above what is cleared by hand
+	for _, pages := range []uint64{2, 2, 300, 300, 2, 1000} { // below and above what is cleared by hand
 		k := task(wat(t, "grow"))
 		k.Limits.Memory = pages*pageSize + 10
 		res, _ := mustRun(t, x, k)

@@ -127,8 +127,15 @@ func TestAParentBelievesNothing(t *testing.T) {
 		"a fault":                    say(frameFault, []byte("no memory")),
 	} {
 		_, _, err := hear(t, says)
-		if !errors.Is(err, ErrKilled) && !errors.Is(err, errEnded) {
-			t.Errorf("%s: got %v", name, err)
+		want := errProtocol
+		switch name {
+		case "nothing", "half a header", "half a body":
+			want = errEnded
+		case "a fault":
+			want = ErrKilled
+		}
+		if !errors.Is(err, want) {
+			t.Errorf("%s: got %v, want %v", name, err, want)
 		}
 	}
 }
@@ -285,6 +292,7 @@ func FuzzResolve(f *testing.F) {
 // FuzzContent compares a file with plain bytes, whatever is done to it.
 func FuzzContent(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 1, 255, 255, 9, 2, 0, 128, 7})
+	f.Add([]byte{0, 0, 0, 9, 1, 0, 10, 0, 0, 0, 200, 1, 2, 0, 0, 9})
 	f.Add([]byte{1, 0, 1, 0, 2, 128, 0, 1, 0, 200, 9, 100})
 	f.Fuzz(func(t *testing.T, script []byte) {
 		const base = 150_000

@@ -35,6 +35,49 @@ func tour(t testing.TB) Program {
 	return program(b)
 }
 
+// childDir holds the binary that is nothing but a sandbox; TestMain removes it.
+var childDir string
+
+var buildChild = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "child")
+	if err != nil {
+		return nil, err
+	}
+	childDir = dir
+	if err := os.Chmod(dir, 0o755); err != nil { // sandboxes of root run as nobody
+		return nil, err
+	}
+	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "child"), "./testdata/child")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	return cmd.CombinedOutput()
+})
+
+// plainChild has sandboxes be another binary than this one.
+func plainChild(t testing.TB) func(*Config) {
+	t.Helper()
+	if b, err := buildChild(); err != nil {
+		t.Fatalf("build the child: %v\n%s", err, b)
+	}
+	return func(c *Config) { c.ChildPath = filepath.Join(childDir, "child") }
+}
+
+// quickChild is for tests with guests written in Go: they are large, and take a
+// minute to compile in a child that looks for races.
+func quickChild(t testing.TB) func(*Config) {
+	if raceEnabled {
+		return plainChild(t)
+	}
+	return nil
+}
+
+func TestSandboxesOfAnotherBinary(t *testing.T) {
+	hooked.Store(false) // then it need not be in this one
+	defer hooked.Store(true)
+	if res, _ := mustRun(t, openTest(t, plainChild(t)), task(wat(t, "noop"))); res.Outcome != Exited {
+		t.Errorf("got %+v", res)
+	}
+}
+
 // TestGuestsMatchTheirSources rebuilds the committed guests.
 func TestGuestsMatchTheirSources(t *testing.T) {
 	const dir = "testdata/guests"

@@ -1,8 +1,10 @@
 package executor
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"unsafe"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
@@ -101,12 +103,18 @@ func emptyRoot(s setup) (string, error) {
 		return "", fmt.Errorf("make mounts private: %w", err)
 	}
 	const at = "/proc" // there is one: this binary was started through it or beside it
-	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC)
-	if err := unix.Mount("none", at, "tmpfs", flags, "size=4k,nr_inodes=1,mode=555"); err != nil {
+	if err := unix.Mount("none", at, "tmpfs", mountFlags, "size=4k,nr_inodes=2,mode=755"); err != nil {
 		return "", fmt.Errorf("mount an empty tree: %w", err)
 	}
 	if err := unix.Chdir(at); err != nil {
 		return "", fmt.Errorf("enter the empty tree: %w", err)
+	}
+	detail := ""
+	if builtWithCgo {
+		detail = "but for a /proc of its own, because it is built with cgo"
+		if err := errors.Join(unix.Mkdir("proc", 0o555), mountProc("proc")); err != nil {
+			return "", fmt.Errorf("%w (build with CGO_ENABLED=0)", err)
+		}
 	}
 	if err := unix.PivotRoot(".", "."); err != nil {
 		return "", fmt.Errorf("pivot root: %w", err)
@@ -117,14 +125,47 @@ func emptyRoot(s setup) (string, error) {
 	if err := unix.Chdir("/"); err != nil {
 		return "", fmt.Errorf("enter the new root: %w", err)
 	}
-	if err := unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_RDONLY|flags, ""); err != nil {
+	if err := unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_RDONLY|mountFlags, ""); err != nil {
 		return "", fmt.Errorf("make the empty tree read-only: %w", err)
 	}
-	return "", nil
+	return detail, nil
+}
+
+const mountFlags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+
+// mountProc mounts a /proc that shows this process alone.
+func mountProc(at string) error {
+	if err := unix.Mount("proc", at, "proc", mountFlags, ""); err != nil {
+		return fmt.Errorf("mount a /proc of its own: %w", err)
+	}
+	return nil
+}
+
+// threadsVisible sees to it that a system call can be made on all threads.
+func threadsVisible() error {
+	if !builtWithCgo || procIsOurs() {
+		return nil
+	}
+	if err := mountProc("/proc"); err != nil {
+		return fmt.Errorf("%w (build with CGO_ENABLED=0)", err)
+	}
+	if !procIsOurs() {
+		return errors.New("/proc does not show this process (build with CGO_ENABLED=0)")
+	}
+	return nil
+}
+
+// procIsOurs tells whether /proc numbers processes as this one sees them.
+func procIsOurs() bool {
+	self, err := os.Readlink("/proc/self")
+	return err == nil && self == strconv.Itoa(os.Getpid())
 }
 
 // dropPrivileges leaves every thread without capabilities, for good.
 func dropPrivileges(setup) (string, error) {
+	if err := threadsVisible(); err != nil {
+		return "", err
+	}
 	if _, _, e := psx.Syscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); e != 0 {
 		return "", fmt.Errorf("set no_new_privs: %w", e)
 	}
@@ -142,6 +183,9 @@ func lockLand(setup) (string, error) {
 	abi, err := llsys.LandlockGetABIVersion()
 	if err != nil || abi < 1 {
 		return "", fmt.Errorf("the kernel has no Landlock")
+	}
+	if err := threadsVisible(); err != nil {
+		return "", err
 	}
 	if err := landlock.V11.BestEffort().Restrict(); err != nil {
 		return "", err

@@ -21,13 +21,17 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == doomedParentArg {
 		doomedParent()
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if childDir != "" {
+		os.RemoveAll(childDir)
+	}
+	os.Exit(code)
 }
 
 func testConfig() Config {
 	return Config{
 		MaxModule: 64 << 20, MaxMemory: 512 << 20, MaxDisk: 256 << 20, MaxChildren: 4,
-		IdleTimeout: 30 * time.Second, PrepareTimeout: time.Minute,
+		IdleTimeout: 30 * time.Second, PrepareTimeout: 5 * time.Minute,
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/mustermesh/muster/proto"
 )
@@ -19,6 +20,7 @@ type WASM struct {
 	starter starter
 	pool    *pool
 	running sync.WaitGroup // executions
+	started atomic.Uint64  // sandboxes
 
 	mu    sync.Mutex
 	print *Fingerprint // once known
@@ -132,6 +134,9 @@ func (w *WASM) Release(owner proto.PeerID, program proto.CID) {
 	w.pool.clear(func(k boxKey) bool { return k == boxKey{owner, program} })
 }
 
+// Started counts the sandboxes that were started for programs.
+func (w *WASM) Started() uint64 { return w.started.Load() }
+
 // startBox starts a child that has compiled p.
 func (w *WASM) startBox(ctx context.Context, key boxKey, p Program) (*box, error) {
 	b, err := w.starter.shut(ctx)
@@ -139,6 +144,7 @@ func (w *WASM) startBox(ctx context.Context, key boxKey, p Program) (*box, error
 		return nil, err
 	}
 	b.key = key
+	w.started.Add(1)
 	if err := w.loadBox(ctx, b, p); err != nil {
 		b.kill()
 		return nil, err

@@ -313,7 +313,7 @@ func (h hugeFile) ReadAt(_ context.Context, _ string, p []byte, off int64) (int,
 }
 
 func TestInputLargerThanMemoryIsRead(t *testing.T) {
-	w := openTest(t, nil)
+	w := openTest(t, quickChild(t))
 	k := tourTask(t, "sum", "/huge")
 	k.Input, k.Limits.Disk = hugeFile(80<<20), 1<<20
 	if res, sink := mustRun(t, w, k); sink.stdout.String() != "0\n" {

@@ -205,14 +205,41 @@ func (t *town) publishAdvert(ctx context.Context) {
 	}
 }
 
-// look asks the DHT for providers and connects to those that are new.
-func (t *town) look(ctx context.Context) {
+// survey looks for providers, again and again before until, for who has just
+// come knows nobody yet; it returns when those that it reached have told what
+// they lend.
+func (t *town) survey(ctx context.Context, until time.Time) {
+	again := time.NewTicker(surveyEvery)
+	defer again.Stop()
+	for {
+		for _, p := range t.seek(ctx) {
+			if _, known := t.directory.advertOf(p.ID); !known && t.connected(p.ID) {
+				t.greet(ctx, p.ID)
+			}
+		}
+		if !t.now().Before(until) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-again.C:
+		}
+	}
+}
+
+const surveyEvery = 100 * time.Millisecond
+
+func (t *town) look(ctx context.Context) { t.seek(ctx) }
+
+// seek asks the DHT for providers and connects to those that are new.
+func (t *town) seek(ctx context.Context) []p2p.PeerInfo {
 	ctx, cancel := context.WithTimeout(ctx, bidTimeout)
 	defer cancel()
 	found, err := t.net.FindCapable(ctx, capabilityWASM, lookLimit)
 	if err != nil {
 		t.log.Debug("no providers found in the DHT", "err", err)
-		return
+		return nil
 	}
 	at := make(chan struct{}, connectAtOnce)
 	for _, p := range found {
@@ -232,4 +259,5 @@ func (t *town) look(ctx context.Context) {
 	for range connectAtOnce { // wait for those under way, before ctx is cancelled
 		at <- struct{}{}
 	}
+	return found
 }

@@ -3,9 +3,11 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/mustermesh/muster/internal/content"
 	"github.com/mustermesh/muster/internal/store"
 	"github.com/mustermesh/muster/proto"
 	"github.com/mustermesh/muster/scheduler"
@@ -21,7 +23,7 @@ func (j *job) run(ctx context.Context) error {
 	j.ctx = ctx
 	for {
 		if err := j.setPhase(); err != nil {
-			return err
+			return j.giveUp(err)
 		}
 		if err := j.loop(ctx); err != nil || ctx.Err() != nil {
 			return err
@@ -77,6 +79,19 @@ func (j *job) localSlots() int {
 		return 0
 	}
 	return j.r.localSlots
+}
+
+// giveUp ends a job whose outputs cannot be put together, on account of what they
+// are; any other error is ours, and ends the node.
+func (j *job) giveUp(err error) error {
+	if !errors.Is(err, content.ErrTooMany) && !errors.Is(err, content.ErrPath) && !errors.Is(err, content.ErrMalformed) {
+		return err
+	}
+	j.mu.Lock()
+	j.progress.History = append(j.progress.History, transition{scheduler.Failed, "outputs: " + err.Error(), j.r.now().UnixMilli()})
+	j.ended_, j.running = true, false
+	j.mu.Unlock()
+	return j.write(nil, store.Durable)
 }
 
 // loop runs one phase until the scheduler says that it ended.
@@ -179,7 +194,7 @@ func (j *job) commit(a scheduler.Actions) error {
 	}
 	if state == scheduler.Completed && !j.midway(state) {
 		if err := j.buildOutput(j.ctx); err != nil {
-			return err
+			return j.giveUp(err)
 		}
 	}
 	j.note(a)
@@ -316,7 +331,7 @@ func (j *job) recordEvidence(es []scheduler.Evidence) error {
 	for _, e := range es {
 		if e.Kind == scheduler.EvidenceWrong {
 			j.r.log.Warn("peer proven wrong", "peer", e.Peer, "job", j.id, "task", e.Task)
-			j.r.peersChanged()
+			j.r.crew.try(func(context.Context) { j.r.peersChanged() })
 		}
 	}
 	return err

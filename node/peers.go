@@ -44,7 +44,13 @@ func (n *node) savePeers(ctx context.Context) error {
 // counters gives what happened since the start, for status and benchmarks.
 func (n *node) counters() map[string]uint64 {
 	s := n.db.Stats()
-	out := map[string]uint64{"store.commits": uint64(s.Commits), "store.syncs": uint64(s.Syncs)}
+	out := map[string]uint64{
+		"store.commits": uint64(s.Commits), "store.syncs": uint64(s.Syncs),
+		"signatures.made": n.signed.Load(), "signatures.checked": n.checked.Load(),
+	}
+	if e, ok := n.exec.(interface{ Started() uint64 }); ok {
+		out["sandbox.started"] = e.Started()
+	}
 	if n.net == nil {
 		return out
 	}

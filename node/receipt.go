@@ -41,6 +41,7 @@ func (j *job) receipts(settled []int) {
 	}
 	for len(batch) > 0 {
 		n := min(len(batch), proto.MaxBatch)
+		j.r.signed.Add(1)
 		for k, env := range proto.SealBatch(j.r.key, batch[:n]) {
 			d := dues[k]
 			d.lease.send(proto.Frame{Ack: &proto.Ack{Execution: d.id, Receipt: env}})

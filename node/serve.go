@@ -95,7 +95,7 @@ func (s *server) ListPeers(ctx context.Context, req *connect.Request[api.ListPee
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
 	if len(can) > 0 {
-		s.n.town.look(ctx)
+		s.n.town.survey(ctx, s.n.started.Add(s.n.cfg.ClientWarmUp))
 	}
 	rows := make(map[proto.PeerID]*api.Peer)
 	for _, p := range s.n.net.Peers() {

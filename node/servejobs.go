@@ -65,6 +65,9 @@ func (s *server) WatchJob(ctx context.Context, req *connect.Request[api.WatchJob
 			return connect.NewError(connect.CodeUnavailable, errors.New("the node is leaving"))
 		case <-tick.C:
 		case <-j.over:
+			if !j.ended() {
+				return connect.NewError(connect.CodeUnavailable, errors.New("the node is leaving"))
+			}
 		case u := <-updates:
 			collect(pending, u, updates)
 		}

@@ -99,9 +99,12 @@ func (j *Job) placeBegun() {
 		}
 		t := j.begun.shift()
 		j.unseen--
+		before := j.live
 		if t.queued = j.wantsPeers(t) && !j.place(t); t.queued {
 			j.begun.push(t)
-			unplaced++
+			if j.live == before {
+				unplaced++
+			}
 		}
 	}
 	if j.unseen = min(j.unseen, j.begun.len()); j.unseen > 0 {
@@ -210,6 +213,7 @@ func (j *Job) assign(t *task, p *peer) {
 	}
 	e := j.newExec(t, &exec{peer: p.ID, from: p, group: p.Group, engine: p.Engine, role: role})
 	l.add(j.now, e)
+	j.watch()
 	a := Assign{Lease: l.id, Execution: e.id, Task: t.index}
 	if l.accepted {
 		j.out.Assign = append(j.out.Assign, a)

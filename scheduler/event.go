@@ -35,7 +35,7 @@ func (j *Job) LeaseDeclined(now time.Time, id proto.PeerID, lease proto.LeaseID,
 	}
 	live := slices.Clone(p.lease.live)
 	p.lease, p.refusal = nil, &no
-	
+	p.missed(now, declineBackoff)
 	if no.Reason != proto.ReasonBusy {
 		j.dropBid(p)
 		p.notBefore = now.Add(slowestBackoff)
@@ -276,28 +276,27 @@ func (j *Job) FetchFailed(now time.Time, id proto.ExecutionID, detail string) {
 // overdue takes executions as lost that are silent for far longer than they may
 // last: a provider that keeps its stream alive and does nothing blocks nobody.
 func (j *Job) overdue() {
-	if j.cfg.Timeout <= 0 || j.live == 0 {
-		j.overdueAt = time.Time{}
+	if j.overdueAt.IsZero() || j.now.Before(j.overdueAt) {
 		return
 	}
-	limit := j.cfg.Timeout + overdueSlack
-	if j.overdueAt.IsZero() {
-		j.overdueAt = j.now.Add(limit)
-	}
-	if !j.now.Before(j.overdueAt) {
-		next := j.now.Add(limit)
-		for _, p := range j.peers {
-			if p.lease != nil {
-				next = sooner(next, j.expire(p.lease, limit))
-			}
+	j.overdueAt = time.Time{}
+	for _, p := range j.peers {
+		if p.lease != nil {
+			j.overdueAt = sooner(j.overdueAt, j.expire(p.lease))
 		}
-		j.overdueAt = next
 	}
-	j.wakeAt(j.overdueAt)
+}
+
+// watch sees to it that somebody looks after an execution that begins now.
+func (j *Job) watch() {
+	if j.cfg.Timeout > 0 && j.overdueAt.IsZero() {
+		j.overdueAt = j.now.Add(j.cfg.Timeout + overdueSlack)
+	}
 }
 
 // expire ends the overdue executions of a lease; it tells when to look again.
-func (j *Job) expire(l *lease, limit time.Duration) (next time.Time) {
+func (j *Job) expire(l *lease) (next time.Time) {
+	limit := j.cfg.Timeout + overdueSlack
 	sign, ended := l.sign, false
 	for _, e := range slices.Clone(l.live) {
 		due := e.due(sign).Add(limit)

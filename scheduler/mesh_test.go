@@ -31,6 +31,7 @@ type mesh struct {
 	steps     int
 	handled   int
 	check     func(Actions) // after every step
+	stop      bool          // the check found a fault
 
 	execs    map[proto.ExecutionID]ran // what was asked for
 	opened   map[proto.LeaseID]bool    // leases that are not over
@@ -103,7 +104,7 @@ func (m *mesh) after(d time.Duration, do func()) {
 func (m *mesh) run(limit time.Duration) bool {
 	m.refresh()
 	m.step()
-	for len(m.events) > 0 && !m.ended() && m.now.Sub(m.start) < limit {
+	for len(m.events) > 0 && !m.ended() && !m.stop && m.now.Sub(m.start) < limit {
 		e := heap.Pop(&m.events).(timed)
 		m.now = e.at
 		m.handled++

@@ -17,6 +17,9 @@ func (j *Job) Step(now time.Time) Actions {
 	if !j.state.Ended() {
 		j.plan()
 	}
+	if !j.state.Ended() {
+		j.wakeAt(j.overdueAt)
+	}
 	out := j.out
 	out.Wake = sooner(j.wake, j.recheck)
 	out.Fetch = slices.DeleteFunc(out.Fetch, func(f Fetch) bool {

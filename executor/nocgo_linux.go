@@ -1,0 +1,5 @@
+//go:build linux && !cgo
+
+package executor
+
+const builtWithCgo = false
