@@ -92,8 +92,8 @@ sim: ## whole meshes with faults and liars, in one process
 	go test -count=1 -v -timeout 20m ./internal/simnet/...
 
 .PHONY: bench
-bench: build examples ## the benchmarks
-	go test -run '^$$' -bench . -benchmem -timeout 60m ./...
+bench: build ## the benchmarks, with real daemons; BENCHFLAGS=-quick for a look
+	go run ./bench $(BENCHFLAGS)
 
 .PHONY: demo
 demo: build examples ## a mesh on this machine that counts words and renders a picture

@@ -37,29 +37,33 @@ func newClient(n *mesh.Node, noop string) (*client, error) {
 	return &client{MusterClient: n.API(64), node: n, noop: noop}, err
 }
 
-// job runs one job of so many tasks and gives the time from before its
-// submission until its end was heard of.
-func (c *client) job(ctx context.Context, tasks int, confidence float64) (time.Duration, error) {
+// A timing is how long a job took from before its submission on: until its id,
+// which is on disk by then, and until its end was heard of.
+type timing struct{ submitted, settled time.Duration }
+
+// job runs one job of so many tasks.
+func (c *client) job(ctx context.Context, tasks int, confidence float64) (t timing, err error) {
 	ctx, cancel := context.WithTimeout(ctx, jobLimit)
 	defer cancel()
 	began := time.Now()
 	id, err := c.submit(ctx, tasks, confidence)
 	if err != nil {
-		return 0, err
+		return t, err
 	}
+	t.submitted = time.Since(began)
 	last, err := c.await(ctx, id)
 	if err != nil {
-		return 0, err
+		return t, err
 	}
-	took := time.Since(began)
+	t.settled = time.Since(began)
 	want := last.Accepted + last.Verified
 	if confidence > 0 {
 		want = last.Verified
 	}
 	if last.State != "completed" || want != last.Tasks {
-		return 0, fmt.Errorf("job %s: %s: %d accepted and %d verified of %d tasks: %s", id, last.State, last.Accepted, last.Verified, last.Tasks, last.Reason)
+		return t, fmt.Errorf("job %s: %s: %d accepted and %d verified of %d tasks: %s", id, last.State, last.Accepted, last.Verified, last.Tasks, last.Reason)
 	}
-	return took, nil
+	return t, nil
 }
 
 func (c *client) submit(ctx context.Context, tasks int, confidence float64) (id string, err error) {
@@ -91,10 +95,9 @@ func (c *client) await(ctx context.Context, id string) (*api.JobSummary, error) 
 	return nil, errors.Join(stream.Err(), fmt.Errorf("job %s: the watch ended before the job", id))
 }
 
-// jobs runs so many jobs of one task, some at a time, and gives how long each
-// took, sorted.
-func (c *client) jobs(ctx context.Context, count, atOnce int, confidence float64) ([]time.Duration, error) {
-	took := make([]time.Duration, count)
+// jobs runs so many jobs of one task, some at a time.
+func (c *client) jobs(ctx context.Context, count, atOnce int, confidence float64) ([]timing, error) {
+	took := make([]timing, count)
 	var next atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
 	for range atOnce {
@@ -105,14 +108,21 @@ func (c *client) jobs(ctx context.Context, count, atOnce int, confidence float64
 			return err
 		})
 	}
-	err := g.Wait()
-	slices.Sort(took)
-	return took, err
+	return took, g.Wait()
 }
 
-// percentile gives the p-th of sorted durations, in milliseconds.
-func percentile(sorted []time.Duration, p int) float64 {
-	return milliseconds(sorted[min(len(sorted)*p/100, len(sorted)-1)])
+// Which part of a timing.
+func submitted(t timing) time.Duration { return t.submitted }
+func settled(t timing) time.Duration   { return t.settled }
+
+// percentile gives the p-th of a hundred parts of some timings, in milliseconds.
+func percentile(ts []timing, part func(timing) time.Duration, p int) float64 {
+	ds := make([]time.Duration, len(ts))
+	for i, t := range ts {
+		ds[i] = part(t)
+	}
+	slices.Sort(ds)
+	return milliseconds(ds[min(len(ds)*p/100, len(ds)-1)])
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

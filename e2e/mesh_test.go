@@ -406,7 +406,7 @@ func (h *home) try(stdin io.Reader, args ...string) (said, error) {
 // json runs a command that must succeed and decodes what it prints.
 func (h *home) json(v any, args ...string) {
 	h.t.Helper()
-	h.decode(h.muster(append(args, "-o", "json")...), 0, v)
+	h.decode(h.muster(append([]string{"-o", "json"}, args...)...), 0, v)
 }
 
 func (h *home) decode(out said, code int, v any) {
@@ -431,4 +431,10 @@ func guest(t *testing.T, name string) string {
 		return small
 	}
 	return filepath.Join(built.guests, name)
+}
+
+// timeoutKill ends a command that takes too long; stop ends the watch over it.
+func timeoutKill(cmd *exec.Cmd) (stop func()) {
+	hung := time.AfterFunc(commandLimit, func() { _ = cmd.Process.Kill() })
+	return func() { hung.Stop() }
 }

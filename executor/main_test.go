@@ -17,6 +17,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	guestHook = probe
 	ChildMain()
 	if len(os.Args) > 1 && os.Args[1] == doomedParentArg {
 		doomedParent()

@@ -16,20 +16,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// In this test binary a task whose first argument is "probe" runs Go code in
-// the place of the guest: what a guest could do that broke out of its machine.
-func init() {
-	guestHook = func(args []string, write func([]byte)) bool {
-		if len(args) < 2 || args[0] != "probe" {
-			return false
-		}
-		said, err := probes[args[1]](append(args[2:], ""))
-		if err != nil {
-			said = "failed: " + err.Error()
-		}
-		write([]byte(said))
-		return true
+// probe runs Go code in the place of the guest, in a task whose first argument
+// is "probe": what a guest could do that broke out of its machine.
+func probe(args []string, write func([]byte)) bool {
+	if len(args) < 2 || args[0] != "probe" {
+		return false
 	}
+	said, err := probes[args[1]](append(args[2:], ""))
+	if err != nil {
+		said = "failed: " + err.Error()
+	}
+	write([]byte(said))
+	return true
 }
 
 var probes = map[string]func(args []string) (string, error){
@@ -89,11 +87,13 @@ var probes = map[string]func(args []string) (string, error){
 		return fmt.Sprint(os.Environ()), nil
 	},
 	"eat": func([]string) (string, error) {
-		var all [][]byte
-		for {
-			all = append(all, bytes.Repeat([]byte{1}, 16<<20))
+		for p := make([]byte, 700<<20); ; {
+			for i := 0; i < len(p); i += 4096 {
+				p[i]++
+			}
 		}
 	},
+	"hoard": func([]string) (string, error) { return fmt.Sprint(len(make([]byte, 2<<30))), nil },
 	"crash": func([]string) (string, error) { panic("crashed on purpose") },
 	"leave": func([]string) (string, error) { os.Exit(0); return "", nil },
 	"uid":   func([]string) (string, error) { return fmt.Sprint(os.Getuid()), nil },

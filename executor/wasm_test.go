@@ -182,7 +182,7 @@ func TestCloseEndsEverything(t *testing.T) {
 
 func TestASandboxThatDiesIsTheProvidersFailure(t *testing.T) {
 	w := openTest(t, nil)
-	for probe, want := range map[string]string{"crash": "crashed on purpose", "leave": "EOF", "eat": "it grew over"} {
+	for probe, want := range map[string]string{"crash": "crashed on purpose", "leave": "EOF", "eat": "it grew over", "hoard": "out of memory"} {
 		k := probeTask(t, probe)
 		k.Limits.Memory, k.Limits.Disk = 1<<20, 1<<20
 		e, _ := start(t, w, k)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -184,7 +185,8 @@ func serveAPI(ctx context.Context, n *node, l net.Listener) error {
 	s := &server{n: n}
 	n.server.Store(s)
 	mux := http.NewServeMux()
-	mux.Handle(api.NewMusterHandler(s))
+	// Nothing is gained by compressing what stays on this machine.
+	mux.Handle(api.NewMusterHandler(s, connect.WithCompressMinBytes(math.MaxInt)))
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	stopped := context.AfterFunc(ctx, func() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)

@@ -2,7 +2,8 @@ package node
 
 import (
 	"context"
-	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/mustermesh/muster/proto"
@@ -135,21 +136,31 @@ func (j *job) snapshot() progress {
 // the lock.
 func (j *job) reached() (uint32, string) {
 	checkers, own := j.core.Confidence()
-	if own {
-		return trust.Certain, "every task was run by the requester itself"
-	}
 	reached := trust.Reached(checkers)
-	if checkers == 0 {
-		return 0, "accepted on standing alone; nobody checked"
+	if own {
+		reached = trust.Certain
 	}
-	how := fmt.Sprintf("at least %d independent checkers agreed on each task", checkers)
-	if checkers == 1 {
-		how = "at least 1 independent checker agreed on each task"
-	}
-	if !j.core.Diverse() {
-		how += "; all on private or loopback addresses, so nothing shows that they are independent"
+	how := howText(j.core.Hows())
+	if !own && checkers > 0 && !j.core.Diverse() {
+		how += "; all peers on private or loopback addresses, so nothing shows that they are independent"
 	}
 	return reached, how
+}
+
+// howText puts into words how tasks were settled, and how many of them so.
+func howText(hows []scheduler.How) string {
+	if len(hows) == 1 {
+		return hows[0].Text
+	}
+	parts := make([]string, len(hows))
+	for i, h := range hows {
+		tasks := " tasks: "
+		if h.Tasks == 1 {
+			tasks = " task: "
+		}
+		parts[i] = strconv.Itoa(h.Tasks) + tasks + h.Text
+	}
+	return strings.Join(parts, "; ")
 }
 
 func (j *job) tell(u update) {

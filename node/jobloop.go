@@ -54,7 +54,7 @@ func (j *job) setPhase() error {
 	j.core = scheduler.NewJob(now, scheduler.JobConfig{
 		Self: j.r.self, Announcement: j.r.announcement(j, j.prog, len(j.tasks), 1), Tasks: len(j.tasks),
 		Checkers: trust.Checkers(j.spec.Confidence), LocalSlots: j.localSlots(), LocalOnly: j.record.Local,
-		LocalEngine: j.r.box.engine, QueueTimeout: j.spec.QueueTimeout, StandIn: j.r.standIn,
+		LocalEngine: j.r.box.engine, Timeout: j.prog.Timeout, QueueTimeout: j.spec.QueueTimeout, StandIn: j.r.standIn,
 		Epoch: uint64(now.UnixMilli()), Rand: newRand(),
 	})
 	for i := range j.tasks {
@@ -275,9 +275,11 @@ func (j *job) note(a scheduler.Actions) {
 		j.progress.History = append(j.progress.History, transition{s.State, s.Reason, now.UnixMilli()})
 	}
 	for _, i := range a.Settled {
-		if s := j.core.Task(i).Settlement; s.Outcome.ExitCode != 0 && j.progress.Exit == 0 {
+		s := j.core.Task(i).Settlement
+		if s.Outcome.ExitCode != 0 && j.progress.Exit == 0 {
 			j.progress.Exit = s.Outcome.ExitCode
 		}
+		j.progress.Late = j.progress.Late || s.TimedOut
 	}
 }
 

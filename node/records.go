@@ -46,6 +46,7 @@ type progress struct {
 	Reached uint32           `json:"reached"` // confidence, parts per million
 	How     string           `json:"how,omitempty"`
 	Exit    uint32           `json:"exit,omitempty"`
+	Late    bool             `json:"late,omitempty"` // a task failed because its program reached the time limit
 	Notes   []string         `json:"notes,omitempty"`
 }
 

@@ -231,7 +231,7 @@ func (j *job) summary() *api.JobSummary {
 		Running: uint32(p.Counts.Running), ConfidenceWanted: float64(j.spec.Confidence) / proto.ConfidenceUnit,
 		ConfidenceReached: float64(p.Reached) / proto.ConfidenceUnit, How: p.How, OutputRoot: p.Output.String(),
 		Waiting: j.waiting, Labels: j.spec.Labels, Spent: float64(p.Spent) / 1e6, Local: j.record.Local,
-		ExitCode: p.Exit, Notes: p.Notes, SubmittedMs: j.spec.Submitted.UnixMilli(),
+		ExitCode: p.Exit, TimedOut: p.Late, Notes: p.Notes, SubmittedMs: j.spec.Submitted.UnixMilli(),
 	}
 	if n := len(p.History); n > 0 {
 		last := p.History[n-1]

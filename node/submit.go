@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
+	protobuf "google.golang.org/protobuf/proto"
 
 	"github.com/mustermesh/muster/internal/content"
 	"github.com/mustermesh/muster/internal/store"
@@ -48,8 +49,9 @@ func (r *requester) submit(ctx context.Context, req *api.SubmitJobRequest, fetch
 	if req.Local {
 		spec.Confidence = 0
 	}
+	r.signed.Add(1)
 	envelope, id := proto.SignSpecification(r.key, r.network, spec)
-	written, err := protojson.Marshal(req.Job)
+	written, err := protojson.Marshal(asWritten(req.Job, spec))
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +71,18 @@ func (r *requester) submit(ctx context.Context, req *api.SubmitJobRequest, fetch
 		return nil, err
 	}
 	return j, r.persist(ctx, j)
+}
+
+// asWritten gives the job for its record: what came with the request is named by
+// its content id there.
+func asWritten(in *api.Job, s proto.Specification) *api.Job {
+	if !in.Program.HasStdinData {
+		return in
+	}
+	out := protobuf.CloneOf(in)
+	out.Program.StdinData, out.Program.HasStdinData = nil, false
+	out.Program.Stdin = s.Tasks[0].Stdin.String()
+	return out
 }
 
 func newNonce() (n [16]byte) {

@@ -22,9 +22,9 @@ func (j *Job) judge(t *task) {
 		if t.live() == 0 {
 			j.judgeByOwn(t, answers)
 		}
-	case own != nil: // its answer will decide
 	case t.timedOut >= j.timeoutLimit() && len(answers) == 0:
-		j.settle(t, Settlement{State: TaskFailed, How: fmt.Sprintf("timed out (%d executions reached the limit)", t.timedOut)})
+		j.settle(t, Settlement{State: TaskFailed, TimedOut: true, How: fmt.Sprintf("timed out (%d executions reached the limit)", t.timedOut)})
+	case own != nil: // its answer will decide
 	case j.cfg.LocalOnly && t.localFailed != "":
 		j.settle(t, Settlement{State: TaskFailed, How: "could not be run here: " + t.localFailed})
 	case j.cfg.LocalOnly:

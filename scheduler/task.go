@@ -207,6 +207,7 @@ type Settlement struct {
 	How      string // in words
 	Checkers int    // independent peers that agreed
 	Own      bool   // the requester's own run agreed, or decided
+	TimedOut bool   // failed, for it reached its time limit
 	Output   proto.CID
 	Outcome  Outcome
 	Winner   proto.ExecutionID // whose answer the record rests on

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"slices"
 	"time"
 
 	"github.com/mustermesh/muster/proto"
@@ -86,6 +87,42 @@ func (j *Job) Confidence() (checkers int, own bool) {
 		}
 	}
 	return max(checkers, 0), own && j.settled > 0
+}
+
+// A How says in words how so many tasks were settled.
+type How struct {
+	Text  string
+	Tasks int
+}
+
+// maxHows is how many different ways [Job.Hows] tells apart.
+const maxHows = 4
+
+// Hows tells how the settled tasks were settled, the most frequent way first;
+// beyond a few ways, the rest as one.
+func (j *Job) Hows() (hows []How) {
+	at := make(map[string]int)
+	for _, t := range j.tasks {
+		if t.settled == nil {
+			continue
+		}
+		i, ok := at[t.settled.How]
+		if !ok {
+			i = len(hows)
+			at[t.settled.How] = i
+			hows = append(hows, How{Text: t.settled.How})
+		}
+		hows[i].Tasks++
+	}
+	slices.SortStableFunc(hows, func(a, b How) int { return b.Tasks - a.Tasks })
+	if len(hows) > maxHows {
+		rest := How{Text: "settled in other ways; see: muster job describe"}
+		for _, h := range hows[maxHows:] {
+			rest.Tasks += h.Tasks
+		}
+		hows = append(hows[:maxHows], rest)
+	}
+	return hows
 }
 
 // Bids gives every peer that answered the announcement, in order of appearance.

@@ -84,6 +84,9 @@ func jobError(j *api.JobSummary) error {
 	case "cancelled":
 		return fmt.Errorf("job %s was cancelled%s", id, why)
 	}
+	if j.TimedOut {
+		return &exitError{exitTimeout, fmt.Errorf("job %s failed%s; a longer --timeout may help", id, why)}
+	}
 	if j.ExitCode != 0 {
 		return &exitError{exitFailed, fmt.Errorf("job %s failed: the program ended with code %d%s", id, j.ExitCode, why)}
 	}

@@ -37,6 +37,7 @@ var packages = map[string][]string{
 	"proto":             {"proto/wire"},
 	"proto/wire":        {},
 	"examples/...":      {"examples/..."},
+	"examples/embed":    {"node", "executor", "proto"},
 	"e2e/...":           {anything},
 	"bench/...":         {anything},
 }

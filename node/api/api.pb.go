@@ -1204,6 +1204,7 @@ type JobSummary struct {
 	Local             bool                   `protobuf:"varint,21,opt,name=local,proto3" json:"local,omitempty"`
 	ExitCode          uint32                 `protobuf:"varint,22,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"` // of the first task that failed
 	Notes             []string               `protobuf:"bytes,23,rep,name=notes,proto3" json:"notes,omitempty"`
+	TimedOut          bool                   `protobuf:"varint,24,opt,name=timed_out,json=timedOut,proto3" json:"timed_out,omitempty"` // a task failed because the program reached its time limit
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -1397,6 +1398,13 @@ func (x *JobSummary) GetNotes() []string {
 		return x.Notes
 	}
 	return nil
+}
+
+func (x *JobSummary) GetTimedOut() bool {
+	if x != nil {
+		return x.TimedOut
+	}
+	return false
 }
 
 type WatchJobRequest struct {
@@ -3624,7 +3632,7 @@ const file_api_proto_rawDesc = "" +
 	"\n" +
 	"executions\x18\n" +
 	" \x03(\v2\x18.muster.api.v1.ExecutionR\n" +
-	"executions\"\xdd\x05\n" +
+	"executions\"\xfa\x05\n" +
 	"\n" +
 	"JobSummary\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
@@ -3651,7 +3659,8 @@ const file_api_proto_rawDesc = "" +
 	"\x05spent\x18\x14 \x01(\x01R\x05spent\x12\x14\n" +
 	"\x05local\x18\x15 \x01(\bR\x05local\x12\x1b\n" +
 	"\texit_code\x18\x16 \x01(\rR\bexitCode\x12\x14\n" +
-	"\x05notes\x18\x17 \x03(\tR\x05notes\x1a9\n" +
+	"\x05notes\x18\x17 \x03(\tR\x05notes\x12\x1b\n" +
+	"\ttimed_out\x18\x18 \x01(\bR\btimedOut\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"#\n" +
