@@ -266,6 +266,12 @@ func (m *mesh) node(name, kind string) *daemon {
 	return h.launch(exec.Command(self))
 }
 
+// again starts a node of a kind of its own once more, in its home.
+func (d *daemon) again() *daemon {
+	d.t.Helper()
+	return d.launch(exec.Command(d.cmd.Path))
+}
+
 // launch starts a node's process and waits for the line that says it is ready.
 func (h *home) launch(cmd *exec.Cmd) *daemon {
 	h.t.Helper()
@@ -360,7 +366,7 @@ func (d *daemon) tidy() {
 		d.t.Errorf("the log of %s has an error or a panic", d.name)
 	}
 	if d.t.Failed() {
-		d.t.Logf("the log of %s (%s):\n%s", d.name, d.id, log[max(0, len(log)-60000):])
+		d.t.Logf("the log of %s (%s):\n%s", d.name, d.id, log[max(0, len(log)-4000):])
 	}
 }
 

@@ -87,9 +87,9 @@ var probes = map[string]func(args []string) (string, error){
 		return fmt.Sprint(os.Environ()), nil
 	},
 	"eat": func([]string) (string, error) {
-		for p := make([]byte, 700<<20); ; {
-			for i := 0; i < len(p); i += 4096 {
-				p[i]++
+		for eaten = make([]byte, 700<<20); ; {
+			for i := 0; i < len(eaten); i += 4096 {
+				eaten[i]++
 			}
 		}
 	},
@@ -98,6 +98,9 @@ var probes = map[string]func(args []string) (string, error){
 	"leave": func([]string) (string, error) { os.Exit(0); return "", nil },
 	"uid":   func([]string) (string, error) { return fmt.Sprint(os.Getuid()), nil },
 }
+
+// eaten is out here so that the compiler does not drop what is written to it.
+var eaten []byte
 
 // probeTask is a task that runs a probe.
 func probeTask(t testing.TB, args ...string) Task {

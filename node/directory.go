@@ -123,8 +123,8 @@ func (d *directory) advertOf(id proto.PeerID) (known, bool) {
 }
 
 // addHeard keeps an announcement unless this one, or a later one of its job, is
-// here already; it tells whether it was news. That also stops replays: what
-// expired is refused before it comes here.
+// here already; it tells whether it was news. That also stops replays: an
+// announcement is remembered for as long as its envelope is taken.
 func (d *directory) addHeard(from proto.PeerID, a proto.Announcement, envelope []byte, expires time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -168,11 +168,12 @@ func (d *directory) open() (hs []heard) {
 	defer d.mu.Unlock()
 	now := d.now()
 	for id, h := range d.heard {
-		if now.After(h.expires) {
+		switch {
+		case now.After(h.expires.Add(proto.MaxSkew)):
 			delete(d.heard, id)
-			continue
+		case !now.After(h.expires):
+			hs = append(hs, h)
 		}
-		hs = append(hs, h)
 	}
 	return hs
 }

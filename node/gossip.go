@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mustermesh/muster/p2p"
@@ -38,14 +40,23 @@ func (t *town) join() {
 	t.net.OnDisconnect(func(id proto.PeerID) { t.directory.dropPeer(id) })
 }
 
-func (t *town) validateJob(_ proto.PeerID, data []byte) p2p.Verdict {
-	_, _, err := t.parseAnnouncement(data)
-	return verdictOf(err)
+func (t *town) validateJob(author proto.PeerID, data []byte) p2p.Verdict {
+	env, _, err := t.parseAnnouncement(data)
+	return verdictOf(errors.Join(err, byAuthor(env, author)))
 }
 
-func (t *town) validateAdvert(_ proto.PeerID, data []byte) p2p.Verdict {
-	_, _, err := t.parseAdvert(data)
-	return verdictOf(err)
+func (t *town) validateAdvert(author proto.PeerID, data []byte) p2p.Verdict {
+	env, _, err := t.parseAdvert(data)
+	return verdictOf(errors.Join(err, byAuthor(env, author)))
+}
+
+// byAuthor refuses gossip that says what somebody else signed: wrapped in other
+// bytes, it would be a new message each time.
+func byAuthor(env proto.Envelope, author proto.PeerID) error {
+	if !env.Signer.IsZero() && env.Signer != author {
+		return fmt.Errorf("%w: %s published what %s signed", proto.ErrSignature, author, env.Signer)
+	}
+	return nil
 }
 
 // verdictOf rejects what can only be malice or a bug, and ignores what may just
@@ -54,14 +65,26 @@ func verdictOf(err error) p2p.Verdict {
 	switch {
 	case err == nil:
 		return p2p.Accept
+	case errors.Is(err, proto.ErrSignature):
+		return p2p.Reject
 	case errors.Is(err, proto.ErrExpired), errors.Is(err, proto.ErrSkew):
 		return p2p.Ignore
 	}
 	return p2p.Reject
 }
 
+// openBrief opens a statement that may live for so long at most: as long as one
+// counts, its replays are remembered. docs/wire.md §2.
+func (t *town) openBrief(data []byte, p proto.Purpose, most time.Duration) (proto.Envelope, error) {
+	env, err := t.open(data, p)
+	if err == nil && env.Expires.Sub(env.Issued) > most {
+		err = fmt.Errorf("%w: %s lives for %s, longer than %s", proto.ErrMalformed, p, env.Expires.Sub(env.Issued), most)
+	}
+	return env, err
+}
+
 func (t *town) parseAnnouncement(data []byte) (proto.Envelope, proto.Announcement, error) {
-	env, err := t.open(data, proto.PurposeAnnouncement)
+	env, err := t.openBrief(data, proto.PurposeAnnouncement, announceLifetime)
 	if err != nil {
 		return env, proto.Announcement{}, err
 	}
@@ -70,7 +93,7 @@ func (t *town) parseAnnouncement(data []byte) (proto.Envelope, proto.Announcemen
 }
 
 func (t *town) parseAdvert(data []byte) (proto.Envelope, proto.Advert, error) {
-	env, err := t.open(data, proto.PurposeAdvert)
+	env, err := t.openBrief(data, proto.PurposeAdvert, advertLifetime)
 	if err != nil {
 		return env, proto.Advert{}, err
 	}
@@ -127,7 +150,17 @@ func (t *town) serveHello(_ context.Context, s *p2p.Stream) error {
 	if t.provider != nil {
 		h.Advert = t.sealAdvert()
 	}
-	for _, o := range t.directory.open() {
+	open := t.directory.open()
+	slices.SortStableFunc(open, func(a, b heard) int { // ours first: what does not fit is left out
+		switch {
+		case a.from == t.self && b.from != t.self:
+			return -1
+		case a.from != t.self && b.from == t.self:
+			return 1
+		}
+		return 0
+	})
+	for _, o := range open {
 		h.Announcements = append(h.Announcements, o.envelope)
 	}
 	return s.Send(h.Marshal())
@@ -145,16 +178,34 @@ func (t *town) greet(ctx context.Context, id proto.PeerID) {
 		t.net.Misbehaved(id, "malformed hello")
 		return
 	}
-	if len(h.Advert) > 0 {
-		if err := t.takeAdvert(h.Advert, "hello"); err != nil {
-			t.log.Debug("advert dropped", "peer", id, "err", err)
+	if err := t.takeHello(id, h); err != nil && verdictOf(err) == p2p.Reject {
+		t.net.Misbehaved(id, "bad statement in a hello")
+	}
+}
+
+// takeHello notes what a peer told; the error is the first that is to blame on
+// the peer, or else the last of any kind.
+func (t *town) takeHello(id proto.PeerID, h proto.Hello) (worst error) {
+	note := func(what string, err error) {
+		if err == nil {
+			return
 		}
+		t.log.Debug(what+" dropped", "peer", id, "err", err)
+		if worst == nil || verdictOf(worst) != p2p.Reject {
+			worst = err
+		}
+	}
+	if len(h.Advert) > 0 {
+		env, _, err := t.parseAdvert(h.Advert)
+		if err = errors.Join(err, byAuthor(env, id)); err == nil {
+			err = t.takeAdvert(h.Advert, "hello")
+		}
+		note("advert", err)
 	}
 	for _, a := range h.Announcements {
-		if err := t.takeAnnouncement(a); err != nil {
-			t.log.Debug("announcement dropped", "peer", id, "err", err)
-		}
+		note("announcement", t.takeAnnouncement(a))
 	}
+	return worst
 }
 
 func (t *town) sealAdvert() []byte {

@@ -187,7 +187,7 @@ func (e *stranger) meets(t testing.TB, n *running) *stranger {
 // statement is one that the node takes, for a test to spoil.
 func (e *stranger) statement(p proto.Purpose, to proto.PeerID, body []byte) proto.Statement {
 	now := time.Now()
-	return proto.Statement{Network: e.network, Purpose: p, Issued: now, Expires: now.Add(time.Minute), Addressee: to, Body: body}
+	return proto.Statement{Network: e.network, Purpose: p, Issued: now, Expires: now.Add(announceLifetime), Addressee: to, Body: body}
 }
 
 func (e *stranger) seal(p proto.Purpose, to proto.PeerID, body []byte) []byte {

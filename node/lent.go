@@ -19,7 +19,8 @@ type lent struct {
 	from    proto.PeerID
 	stream  *p2p.Stream
 	running map[proto.ExecutionID]context.CancelFunc
-	unseen  map[proto.ExecutionID]string // answered, not yet receipted: tag of the pinned output
+	open    map[proto.ExecutionID]struct{} // waits or runs
+	unseen  map[proto.ExecutionID]string   // answered, not yet receipted: tag of the pinned output
 }
 
 // A retained output is kept until its lease's grace is over.
@@ -40,9 +41,7 @@ func (p *provider) serveLease(ctx context.Context, s *p2p.Stream) error {
 	}
 	l, err := p.openAward(s, frame.Award.Award)
 	if err != nil {
-		p.log.Warn("award refused", "peer", s.Peer(), "err", err)
-		p.net.Misbehaved(s.Peer(), "bad award")
-		return err
+		return p.refuseAward(s, err)
 	}
 	if no := p.take(l); no != nil {
 		p.count(no.Reason)
@@ -60,6 +59,16 @@ func (p *provider) serveLease(ctx context.Context, s *p2p.Stream) error {
 	return p.follow(ctx, l)
 }
 
+// refuseAward tells a peer whose clock is off that it is; anything else that is
+// wrong with an award is misbehaviour.
+func (p *provider) refuseAward(s *p2p.Stream, err error) error {
+	p.log.Warn("award refused", "peer", s.Peer(), "err", err)
+	if errors.Is(err, proto.ErrExpired) || errors.Is(err, proto.ErrSkew) {
+		return s.Send(proto.Frame{Reply: &proto.AwardReply{Reason: proto.ReasonOther, Detail: proto.ClipDetail(err.Error())}}.Marshal())
+	}
+	return p.strike(s, "bad award")
+}
+
 func (p *provider) openAward(s *p2p.Stream, b []byte) (*lent, error) {
 	env, err := p.open(b, proto.PurposeAward)
 	if err != nil {
@@ -72,7 +81,10 @@ func (p *provider) openAward(s *p2p.Stream, b []byte) (*lent, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &lent{award: award, from: env.Signer, stream: s, running: make(map[proto.ExecutionID]context.CancelFunc), unseen: make(map[proto.ExecutionID]string)}, nil
+	return &lent{
+		award: award, from: env.Signer, stream: s, running: make(map[proto.ExecutionID]context.CancelFunc),
+		open: make(map[proto.ExecutionID]struct{}), unseen: make(map[proto.ExecutionID]string),
+	}, nil
 }
 
 func (p *provider) take(l *lent) *scheduler.No {
@@ -123,20 +135,36 @@ func (p *provider) follow(ctx context.Context, l *lent) error {
 }
 
 func (p *provider) enqueue(l *lent, a proto.Assignment) {
-	p.mu.Lock()
-	no := p.book.Enqueue(l.award.Lease, a)
-	p.mu.Unlock()
-	if no != nil {
+	if no := p.admit(l, a); no != nil {
 		p.send(l, proto.Frame{Failure: &proto.Failure{Execution: a.Execution, Reason: no.Reason, Detail: proto.ClipDetail(no.Detail)}})
 		return
 	}
 	p.startNext()
 }
 
+// admit puts a task into the book. An execution that is open already is refused:
+// its id is what it is cancelled and answered by.
+func (p *provider) admit(l *lent, a proto.Assignment) *scheduler.No {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, twice := l.open[a.Execution]; twice {
+		return &scheduler.No{Reason: proto.ReasonOther, Detail: "the execution is under way already"}
+	}
+	no := p.book.Enqueue(l.award.Lease, a)
+	if no == nil {
+		l.open[a.Execution] = struct{}{}
+	}
+	return no
+}
+
 func (p *provider) cancelExecution(l *lent, id proto.ExecutionID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if _, open := l.open[id]; !open {
+		return
+	}
 	if p.book.Drop(p.now(), id) {
+		delete(l.open, id)
 		return
 	}
 	if cancel, ok := l.running[id]; ok {

@@ -241,6 +241,9 @@ func (n *node) offer() {
 				return err
 			}
 			if err := n.requester.takeBid(s.Peer(), b); err != nil {
+				if verdictOf(err) == p2p.Ignore {
+					return err
+				}
 				return n.strike(s, "bad bid")
 			}
 			return s.Send([]byte{})

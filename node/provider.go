@@ -152,6 +152,7 @@ func (p *provider) startNext() {
 		ctx, cancel := context.WithCancel(p.crew.ctx)
 		if !p.crew.try(func(context.Context) { p.execute(ctx, l, q) }) {
 			cancel()
+			delete(l.open, q.Assignment.Execution)
 			p.book.Done(p.now(), q.Lease)
 			continue
 		}
@@ -171,6 +172,7 @@ func (p *provider) execute(ctx context.Context, l *lent, q scheduler.Queued) {
 	p.mu.Lock()
 	l.running[id]()
 	delete(l.running, id)
+	delete(l.open, id)
 	p.book.Done(p.now(), q.Lease)
 	switch _, leased := p.leases[q.Lease]; {
 	case err == nil && leased:

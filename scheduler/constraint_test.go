@@ -27,6 +27,7 @@ func TestConstraintsHold(t *testing.T) {
 		{"gpu == 0", true}, {"gpu >= 1", false},
 		{"engine == wazero", true}, {"executor == wasm", true}, {"profile == wasip1/0", true}, {"isolation == namespaces", true}, {"isolation in [landlock, none]", false},
 		{"version >= 0.9.1", true}, {"version >= v0.10", true}, {"version < 0.10.1", true}, {"version == 0.10.0", true}, {"version > 0.10.0-rc1", true},
+		{"version != devel", true}, {"version < 1", true}, {"version > 0.10", false}, {"version >= 0.10.0.1", false},
 		{"label.region == eu", true}, {"label.region in [us, eu]", true}, {"label.region != us", true}, {"label.region == EU", false},
 		{"label.tier >= 2", true}, {"label.tier == 3.0", true}, {"label.tier > 20", false}, {"label.ram >= 8GiB", true},
 		{`label.site == "North Hall, 2"`, true}, {`label.site in [x, "North Hall, 2"]`, true}, {`label.site in ["North Hall", 2]`, false},

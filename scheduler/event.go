@@ -296,16 +296,15 @@ func (j *Job) watch() {
 
 // expire ends the overdue executions of a lease; it tells when to look again.
 func (j *Job) expire(l *lease) (next time.Time) {
-	limit := j.cfg.Timeout + overdueSlack
 	sign, ended := l.sign, false
 	for _, e := range slices.Clone(l.live) {
-		due := e.due(sign).Add(limit)
+		due := j.due(e, sign)
 		if j.now.Before(due) {
 			next = sooner(next, due)
 			continue
 		}
 		j.cancel(e)
-		j.finish(e, ExecLost, proto.ReasonTimeout, fmt.Sprintf("silent for %s", limit))
+		j.finish(e, ExecLost, proto.ReasonTimeout, "silent for too long")
 		l.sign, ended = sign, true // it showed no life: this was our doing
 		l.peer.missed(j.now, failureBackoff)
 		j.setBack(e, EvidenceLost)
@@ -317,14 +316,15 @@ func (j *Job) expire(l *lease) (next time.Time) {
 	return next
 }
 
-// due is since when an execution owes a word: from its start; where it waits,
-// from the last sign of life of its lease.
-func (e *exec) due(sign time.Time) time.Time {
-	switch {
-	case !e.started.IsZero():
-		return e.started
-	case sign.After(e.created):
-		return sign
+// due is when an execution is overdue: some time after its timeout; before it
+// started, after as long again as it takes to get ready, counted from the last
+// sign of life of its lease.
+func (j *Job) due(e *exec, sign time.Time) time.Time {
+	if !e.started.IsZero() {
+		return e.started.Add(j.cfg.Timeout + overdueSlack)
 	}
-	return e.created
+	if sign.Before(e.created) {
+		sign = e.created
+	}
+	return sign.Add(j.cfg.Timeout + overdueSlack + j.cfg.Startup)
 }

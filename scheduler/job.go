@@ -42,6 +42,7 @@ type JobConfig struct {
 	LocalOnly    bool          // nobody else is asked
 	LocalEngine  proto.Engine  // of the requester's sandbox
 	Timeout      time.Duration // of one execution; one that is silent for much longer is lost. 0: none is
+	Startup      time.Duration // for program and input to reach a provider, before an execution can start; 0: two minutes
 	QueueTimeout time.Duration // without progress; 0: for ever
 	StandIn      time.Time     // not before this does an own run replace peers not met yet
 	Epoch        uint64        // of the first lease; above any used before
@@ -56,10 +57,11 @@ const (
 	declineBackoff  = 100 * time.Millisecond
 	failureBackoff  = 200 * time.Millisecond
 	slowestBackoff  = 10 * time.Second
-	peerTries       = 3  // of one task on one peer, before a pause of slowestBackoff
-	taskTries       = 24 // of one task
-	timeoutTries    = 2  // distinct nodes on which a task may time out
-	overdueSlack    = 15 * time.Second
+	peerTries       = 3                // of one task on one peer, before a pause of slowestBackoff
+	taskTries       = 24               // of one task
+	timeoutTries    = 2                // distinct nodes on which a task may time out
+	overdueSlack    = 15 * time.Second // for an answer to come
+	defaultStartup  = 2 * time.Minute
 	pipelineTarget  = 25 * time.Millisecond
 	pipelineMost    = 256  // tasks ahead on one lease, and tasks that ride with an award
 	slotsMost       = 1024 // of one lease
@@ -115,6 +117,9 @@ func NewJob(now time.Time, cfg JobConfig) *Job {
 		cfg: cfg, now: now, state: Pending, since: now, epoch: cfg.Epoch,
 		execs: make(map[proto.ExecutionID]*exec), byID: make(map[proto.PeerID]*peer),
 		tasks: make([]*task, cfg.Tasks), announceGap: announceEvery,
+	}
+	if cfg.Startup == 0 {
+		j.cfg.Startup = defaultStartup
 	}
 	block := make([]task, cfg.Tasks)
 	for i := range j.tasks {

@@ -466,6 +466,47 @@ func TestRestore(t *testing.T) {
 	})
 }
 
+func TestAJobSaysHowItEnded(t *testing.T) {
+	failed := func(r proto.Outcome, code uint32, trap string) Settlement {
+		return Settlement{State: TaskVerified, Checkers: 2, Outcome: Outcome{Result: r, ExitCode: code, Trap: trap}}
+	}
+	ok := Settlement{State: TaskVerified, Checkers: 3, Outcome: says("x")}
+	own := Settlement{State: TaskVerified, Own: true, Outcome: says("x")}
+	cases := []struct {
+		name     string
+		tasks    []Settlement
+		want     State
+		why      string
+		counts   Counts
+		checkers int
+		own      bool
+	}{
+		{"completed, with the least confidence of all tasks", []Settlement{ok, {State: TaskAccepted, Outcome: says("x")}}, Completed, "", Counts{Tasks: 2, Verified: 1, Accepted: 1}, 0, false},
+		{"own runs are not the least", []Settlement{ok, own}, Completed, "", Counts{Tasks: 2, Verified: 2}, 3, false},
+		{"own runs alone", []Settlement{own, own}, Completed, "", Counts{Tasks: 2, Verified: 2}, 0, true},
+		{"a trap", []Settlement{ok, failed(proto.OutcomeTrapped, 0, "unreachable")}, Failed, "task 1: the program trapped: unreachable", Counts{Tasks: 2, Verified: 2, Failed: 1}, 2, false},
+		{"no program", []Settlement{failed(proto.OutcomeInvalid, 0, "bad magic")}, Failed, "task 0: the program is not valid: bad magic", Counts{Tasks: 1, Verified: 1, Failed: 1}, 2, false},
+		{"out of fuel", []Settlement{failed(proto.OutcomeOutOfFuel, 0, "")}, Failed, "task 0: the program ended: out of fuel", Counts{Tasks: 1, Verified: 1, Failed: 1}, 2, false},
+		{"a dispute weighs more than a failure", []Settlement{{State: TaskFailed, How: "timed out"}, {State: TaskDisputed, How: "unsettled"}}, Disputed, "task 1: unsettled", Counts{Tasks: 2, Disputed: 1, Failed: 1}, 0, false},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			s := newScript(t, len(c.tasks), 0)
+			for i, settled := range c.tasks {
+				s.j.Restore(i, settled)
+			}
+			s.step(0)
+			s.wantState(c.want, c.why)
+			if got := s.j.Count(); got != c.counts {
+				t.Errorf("counts %+v, want %+v", got, c.counts)
+			}
+			if checkers, own := s.j.Confidence(); checkers != c.checkers || own != c.own {
+				t.Errorf("confidence %d, own %t; want %d, %t", checkers, own, c.checkers, c.own)
+			}
+		})
+	}
+}
+
 func TestCancel(t *testing.T) {
 	s := newScript(t, 2, 2, localSlots(1))
 	s.step(0)

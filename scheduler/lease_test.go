@@ -9,7 +9,7 @@ import (
 )
 
 func TestTimeouts(t *testing.T) {
-	timed := func(c *JobConfig) { c.Timeout = time.Second }
+	timed := func(c *JobConfig) { c.Timeout, c.Startup = time.Second, time.Minute }
 	t.Run("the first is tried on another node, two are a fact, and nobody loses by it", func(t *testing.T) {
 		s := newScript(t, 1, 0, timed)
 		s.step(0)
@@ -95,10 +95,18 @@ func TestTimeouts(t *testing.T) {
 				s.j.Started(s.now, e)
 			}
 			var out Actions
-			for want := meshStart.Add(time.Second + overdueSlack); len(s.all.Evidence) == 0; out = s.step(0) {
+			want := meshStart.Add(time.Second + overdueSlack)
+			if !started { // program and input may be on their way
+				want = want.Add(time.Minute)
+			}
+			for len(s.all.Evidence) == 0 {
 				if s.now = s.last.Wake; s.now.After(want) || s.now.IsZero() {
 					t.Fatalf("started %t: wakes at %s, want %s", started, s.now, want)
 				}
+				out = s.step(0)
+			}
+			if !s.now.Equal(want) {
+				t.Errorf("started %t: lost at %s, want %s", started, s.now, want)
 			}
 			s.wantEvidence(p1, EvidenceLost, 1)
 			if len(out.Cancel) != 1 || !slices.Contains(out.Close, lease) {
@@ -118,7 +126,8 @@ func TestTimeouts(t *testing.T) {
 		}
 		s.step(0)
 		lease := s.lease(p1)
-		for s.now = s.last.Wake; len(s.all.Close) == 0 && s.now.Before(meshStart.Add(17*time.Second)); s.now = s.last.Wake {
+		s.j.Refused(p1, No{proto.ReasonDraining, "so that nothing is tried there again"})
+		for s.now = s.last.Wake; len(s.all.Close) == 0 && s.now.Before(meshStart.Add(80*time.Second)); s.now = s.last.Wake {
 			s.step(0)
 		}
 		s.wantEvidence(p1, EvidenceLost, 3)
@@ -127,12 +136,12 @@ func TestTimeouts(t *testing.T) {
 		}
 	})
 	t.Run("are not for those that wait in a queue that moves", func(t *testing.T) {
-		s := newScript(t, 40, 0, timed)
+		s := newScript(t, 100, 0, timed)
 		s.step(0)
-		s.bids(1, 40)
+		s.bids(1, 100)
 		s.step(0)
 		s.accept()
-		for i := range 40 { // one every second: the last is begun long after the limit
+		for i := range 100 { // one every second: the last is begun long after the limit
 			s.now = s.now.Add(time.Second)
 			s.answer(i, p1, "x")
 			s.step(0)
@@ -140,6 +149,37 @@ func TestTimeouts(t *testing.T) {
 		s.wantEvidence(p1, EvidenceLost, 0)
 		s.wantState(Completed, "")
 	})
+}
+
+func TestADrainingProviderGetsNothingNew(t *testing.T) {
+	s := newScript(t, 2, 0)
+	s.step(0)
+	s.bids(1, 2)
+	s.step(0)
+	s.accept()
+	s.fail(0, p1, proto.ReasonDraining)
+	s.answer(1, p1, "x") // what it has it finishes
+	s.step(time.Minute)
+	s.wantState(Running, "refused (draining: as scripted)")
+	s.wantEvidence(p1, EvidenceFailed, 0)
+	s.bid(p2, 1, 0)
+	s.step(0)
+	s.must(0, p2)
+}
+
+func TestATaskIsGivenUpAfterTwoDozenFailures(t *testing.T) {
+	s := newScript(t, 1, 0)
+	s.step(0)
+	s.bids(1, 1)
+	for s.now.Before(meshStart.Add(time.Hour)) && len(s.all.Settled) == 0 {
+		s.step(time.Second)
+		s.accept()
+		if _, ok := s.on(0, p1); ok {
+			s.fail(0, p1, proto.ReasonKilled)
+		}
+	}
+	s.wantTask(0, TaskFailed, "given up after 24 failed executions; the last: killed as scripted")
+	s.wantState(Failed, "task 0: given up")
 }
 
 func TestLeases(t *testing.T) {

@@ -1,0 +1,149 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+
+	"connectrpc.com/connect"
+
+	"github.com/mustermesh/muster/node/api"
+)
+
+// lies is a job with so many tasks that one who lies now and then does.
+const liesTasks = 150
+
+// Five providers, one of which lies: the job is right all the same, the liar is
+// proven wrong with evidence, and is not asked again, not even by a requester
+// that was away in between.
+func TestLiarsAreFoundOutAndNotAskedAgain(t *testing.T) {
+	for _, kind := range []string{constant, tenth, vanisher} {
+		t.Run(kind, func(t *testing.T) { findsOut(t, kind) })
+	}
+}
+
+func findsOut(t *testing.T, kind string) {
+	m := newMesh(t)
+	honest := []*daemon{m.provider("p1"), m.provider("p2"), m.provider("p3"), m.provider("p4")}
+	liar := m.node("liar", kind)
+	me := m.requester("me")
+	me.knows(append(honest, liar)...)
+
+	w := me.watch(me.submit("-n", fmt.Sprint(liesTasks), guest(t, "environ")))
+	d := w.completed()
+	if d.Job.Verified != liesTasks {
+		t.Errorf("%d of %d tasks verified", d.Job.Verified, liesTasks)
+	}
+	isRight(t, me, d)
+	wrong := executions(d, "wrong", "")
+	if len(wrong) == 0 {
+		t.Fatalf("nobody was proven wrong; the liar had %d executions that counted", len(executions(d, "answered", liar.id)))
+	}
+	for _, e := range wrong {
+		if e.Peer != liar.id {
+			t.Errorf("%s was proven wrong, and is honest", e.Peer)
+		}
+	}
+	isNamed(t, me, liar, d)
+
+	me.stop(os.Interrupt)
+	me = me.home.start("--role", "requester")
+	if kind == vanisher {
+		<-liar.done
+		liar = liar.again()
+	}
+	me.knows(append(honest, liar)...)
+	d = me.watch(me.submit("-n", "30", guest(t, "environ"))).completed()
+	isRight(t, me, d)
+	for _, task := range d.Tasks {
+		for _, e := range task.Executions {
+			if e.Peer == liar.id {
+				t.Fatalf("the liar was given task %d again", task.Index)
+			}
+		}
+	}
+	isNamed(t, me, liar, nil)
+}
+
+// knows waits until this node has the adverts of all that are named, so that
+// any of them may be chosen.
+func (d *daemon) knows(all ...*daemon) {
+	d.t.Helper()
+	client := d.api()
+	if !poll(eventLimit, func() bool {
+		resp, err := client.ListPeers(context.Background(), connect.NewRequest(&api.ListPeersRequest{Can: "executor == wasm"}))
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		return len(resp.Msg.Peers) >= len(all)
+	}) {
+		d.t.Fatalf("%s does not find all %d providers", d.name, len(all))
+	}
+}
+
+// isRight compares what every task printed with what the guest prints.
+func isRight(t *testing.T, h *daemon, d *api.DescribeJobResponse) {
+	t.Helper()
+	for i := range d.Tasks {
+		out := h.logs(d.Job.Id, i)
+		if want := fmt.Sprintf("MUSTER_TASK_COUNT=%d\x00MUSTER_TASK_INDEX=%d\x00", len(d.Tasks), i); out != want {
+			t.Errorf("task %d printed %q, want %q", i, out, want)
+		}
+	}
+}
+
+// logs gives what one task printed.
+func (h *home) logs(job string, index int) (out string) {
+	h.t.Helper()
+	stream, err := h.api().JobLogs(context.Background(), connect.NewRequest(&api.JobLogsRequest{Job: job, Task: int64(index)}))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer stream.Close()
+	for stream.Receive() {
+		out += string(stream.Msg().Data)
+	}
+	if err := stream.Err(); err != nil {
+		h.t.Fatal(err)
+	}
+	return out
+}
+
+// isNamed looks for the evidence against a liar, and compares it with the job's
+// results, where there is a job.
+func isNamed(t *testing.T, me, liar *daemon, d *api.DescribeJobResponse) {
+	t.Helper()
+	for _, s := range me.standings() {
+		if distrusted := s.State == "distrusted"; distrusted != (s.Peer == liar.id) {
+			t.Errorf("%s is %s with %d lies; the liar is %s", s.Peer, s.State, s.Lies, liar.id)
+		}
+	}
+	var shown struct {
+		Standing standing `json:"standing"`
+		Evidence []struct {
+			Kind     string `json:"kind"`
+			Task     int    `json:"task"`
+			Answered string `json:"answered"`
+			Right    string `json:"right"`
+			Answer   []byte `json:"answer"`
+		} `json:"evidence"`
+	}
+	me.json(&shown, "trust", "show", liar.id)
+	proofs := 0
+	for _, e := range shown.Evidence {
+		if e.Kind != "wrong_proven" {
+			continue
+		}
+		proofs++
+		if e.Answered == e.Right || len(e.Answer) == 0 {
+			t.Errorf("evidence says that %s was answered where %s is right, with a signed answer of %d bytes", e.Answered, e.Right, len(e.Answer))
+		}
+		if d != nil && e.Right != d.Tasks[e.Task].Output {
+			t.Errorf("evidence says that %s is right for task %d; the job has %s", e.Right, e.Task, d.Tasks[e.Task].Output)
+		}
+	}
+	if proofs == 0 || shown.Standing.Lies == 0 {
+		t.Errorf("trust show has %d proofs and %d lies of the liar", proofs, shown.Standing.Lies)
+	}
+}

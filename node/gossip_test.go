@@ -1,0 +1,291 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/mustermesh/muster/p2p"
+	"github.com/mustermesh/muster/proto"
+)
+
+func announcementOf(job byte, sequence uint64) proto.Announcement {
+	return proto.Announcement{
+		Job: proto.JobID{job}, Executor: proto.ExecutorWASM, Profile: proto.ProfileWASM,
+		Needs: proto.Resources{CPU: 1000, Memory: 1 << 20, Disk: 1 << 20}, Program: proto.RawCID([]byte{job}), ProgramSize: 1,
+		Tasks: 1, BidsWanted: 1, Sequence: sequence,
+	}
+}
+
+func advertOf(sequence uint64) proto.Advert {
+	return proto.Advert{
+		Executor: proto.ExecutorWASM, Profile: proto.ProfileWASM, Isolation: "none", Slots: 2, FreeSlots: 2,
+		Offered: proto.Resources{CPU: 8000, Memory: 8 << 30, Disk: 8 << 30}, Sequence: sequence, Version: "test",
+	}
+}
+
+// rewrapped gives the same signed statement in other bytes: an unknown field
+// more, which every reader passes over.
+func rewrapped(envelope []byte, n byte) []byte {
+	return append(bytes.Clone(envelope), 0x98, 0x06, n&0x7f) // field 99, varint
+}
+
+// TestGossipIsJudgedByWhatItSays: what is malice is rejected, what is old is
+// passed over, and nobody can pass on what another signed as a new message.
+func TestGossipIsJudgedByWhatItSays(t *testing.T) {
+	n := startNode(t, testConfig(t, randomNetwork()))
+	e, other := newStranger(t, n.network, nil), newStranger(t, n.network, nil)
+	type message struct {
+		purpose proto.Purpose
+		body    []byte
+		judge   func(proto.PeerID, []byte) p2p.Verdict
+	}
+	for _, m := range []message{
+		{proto.PurposeAnnouncement, announcementOf(1, 1).Marshal(), n.town.validateJob},
+		{proto.PurposeAdvert, advertOf(1).Marshal(), n.town.validateAdvert},
+	} {
+		spoil := func(f func(*proto.Statement)) []byte {
+			s := e.statement(m.purpose, proto.PeerID{}, m.body)
+			f(&s)
+			return proto.Seal(e.key, s)
+		}
+		good := spoil(func(*proto.Statement) {})
+		bent := bytes.Clone(good)
+		bent[bytes.Index(bent, e.key[32:])+40] ^= 1
+		for _, c := range []struct {
+			name string
+			from proto.PeerID
+			data []byte
+			want p2p.Verdict
+		}{
+			{"as it should be", e.ID(), good, p2p.Accept},
+			{"published by another than its signer", other.ID(), rewrapped(good, 1), p2p.Reject},
+			{"garbage", e.ID(), []byte("garbage"), p2p.Reject},
+			{"nothing", e.ID(), nil, p2p.Reject},
+			{"truncated", e.ID(), good[:len(good)-5], p2p.Reject},
+			{"wrongly signed", e.ID(), bent, p2p.Reject},
+			{"of another network", e.ID(), spoil(func(s *proto.Statement) { s.Network = "elsewhere" }), p2p.Reject},
+			{"of another purpose", e.ID(), spoil(func(s *proto.Statement) { s.Purpose = proto.PurposeBid }), p2p.Reject},
+			{"without sense", e.ID(), spoil(func(s *proto.Statement) { s.Body = []byte{9, 9} }), p2p.Reject},
+			{"expired", e.ID(), spoil(func(s *proto.Statement) {
+				s.Issued, s.Expires = s.Issued.Add(-10*time.Minute), s.Issued.Add(-9*time.Minute)
+			}), p2p.Ignore},
+			{"from the future", e.ID(), spoil(func(s *proto.Statement) {
+				s.Issued, s.Expires = s.Issued.Add(10*time.Minute), s.Issued.Add(11*time.Minute)
+			}), p2p.Ignore},
+		} {
+			if got := m.judge(c.from, c.data); got != c.want {
+				t.Errorf("%s %s: verdict %v, want %v", m.purpose, c.name, got, c.want)
+			}
+		}
+	}
+}
+
+func TestGossipReachesTheDirectoryAndGarbageDoesNot(t *testing.T) {
+	n := startNode(t, testConfig(t, randomNetwork()))
+	e := newStranger(t, n.network, nil).meets(t, n)
+	publish := func(topic string, data []byte) {
+		if err := e.Publish(testContext(t), topic, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seq := uint64(0)
+	eventually(t, "an advert and an announcement by gossip", func() bool {
+		seq++ // repeated until the two sides know of each other's topics
+		publish(topicAdverts, e.seal(proto.PurposeAdvert, proto.PeerID{}, advertOf(seq).Marshal()))
+		publish(topicJobs, e.seal(proto.PurposeAnnouncement, proto.PeerID{}, announcementOf(1, seq).Marshal()))
+		_, known := n.directory.advertOf(e.ID())
+		return known && len(n.directory.open()) == 1
+	})
+	publish(topicJobs, []byte("garbage"))
+	eventually(t, "garbage is counted", func() bool { return n.net.Stats().Protocols[topicJobs].Rejected > 0 })
+	if got := len(n.directory.open()); got != 1 {
+		t.Errorf("%d announcements, want 1", got)
+	}
+	stillServes(t, n)
+}
+
+// TestAnExpiredAnnouncementThatIsReplayedIsNoNews: clocks may differ, so a
+// statement is taken for a while after its expiry; for as long it is remembered.
+func TestAnExpiredAnnouncementThatIsReplayedIsNoNews(t *testing.T) {
+	n := startNode(t, testConfig(t, randomNetwork()))
+	e := newStranger(t, n.network, nil)
+	s := e.statement(proto.PurposeAnnouncement, proto.PeerID{}, announcementOf(1, 1).Marshal())
+	s.Issued, s.Expires = s.Issued.Add(-time.Minute), s.Issued.Add(-30*time.Second)
+	b := proto.Seal(e.key, s)
+	env, a, err := n.town.parseAnnouncement(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !n.directory.addHeard(env.Signer, a, b, env.Expires) {
+		t.Fatal("the first time is no news")
+	}
+	if got := n.directory.open(); len(got) != 0 {
+		t.Errorf("%d open announcements, want none: it is expired", len(got))
+	}
+	if n.directory.addHeard(env.Signer, a, rewrapped(b, 1), env.Expires) {
+		t.Error("the replay is news, want it remembered")
+	}
+}
+
+// hellos makes a stranger that answers a greeting so.
+func hellos(t testing.TB, n *running, answer func(e *stranger) []byte) *stranger {
+	return newStranger(t, n.network, func(e *stranger) {
+		e.Serve(p2p.Service{Name: protoHello, MaxMessage: 64, Deadline: 10 * time.Second, MaxStreamsPerPeer: 4,
+			Handle: func(_ context.Context, s *p2p.Stream) error {
+				if _, err := s.Recv(); err != nil {
+					return err
+				}
+				return s.Send(answer(e))
+			}})
+	})
+}
+
+func TestAHelloIsTakenApartWithCare(t *testing.T) {
+	n := startNode(t, testConfig(t, randomNetwork()))
+	third := newStranger(t, n.network, nil)
+	elsewhere := newStranger(t, randomNetwork(), nil)
+	announce := func(e *stranger, job byte) []byte {
+		return e.seal(proto.PurposeAnnouncement, proto.PeerID{}, announcementOf(job, 1).Marshal())
+	}
+	old := third.statement(proto.PurposeAnnouncement, proto.PeerID{}, announcementOf(1, 1).Marshal())
+	old.Issued, old.Expires = old.Issued.Add(-time.Hour), old.Issued.Add(-50*time.Minute)
+	for _, c := range []struct {
+		name    string
+		answer  func(e *stranger) []byte
+		strikes uint64
+	}{
+		{"garbage", func(*stranger) []byte { return []byte("\xff\xff") }, 1},
+		{"a bad advert", func(*stranger) []byte { return proto.Hello{Advert: []byte("bad")}.Marshal() }, 1},
+		{"the advert of another", func(*stranger) []byte {
+			return proto.Hello{Advert: third.seal(proto.PurposeAdvert, proto.PeerID{}, advertOf(1).Marshal())}.Marshal()
+		}, 1},
+		{"bad announcements count once", func(*stranger) []byte {
+			return proto.Hello{Announcements: [][]byte{[]byte("bad"), []byte("worse"), announce(elsewhere, 1)}}.Marshal()
+		}, 1},
+		{"an old announcement", func(*stranger) []byte {
+			return proto.Hello{Announcements: [][]byte{proto.Seal(third.key, old)}}.Marshal()
+		}, 0},
+	} {
+		before := n.struck()
+		greeted := n.net.Stats().Protocols[protoHello].MessagesIn
+		e := hellos(t, n, c.answer)
+		e.meets(t, n)
+		eventually(t, c.name+": the greeting was judged", func() bool {
+			return n.net.Stats().Protocols[protoHello].MessagesIn > greeted && n.struck() >= before+c.strikes
+		})
+		if got := n.struck() - before; got != c.strikes {
+			t.Errorf("%s: %d breaches counted, want %d", c.name, got, c.strikes)
+		}
+	}
+	if ids, _ := n.directory.providers(); len(ids) != 0 || len(n.directory.open()) != 0 {
+		t.Errorf("%d adverts and %d announcements were taken, want none", len(ids), len(n.directory.open()))
+	}
+	good := hellos(t, n, func(e *stranger) []byte {
+		return proto.Hello{Advert: e.seal(proto.PurposeAdvert, proto.PeerID{}, advertOf(1).Marshal()), Announcements: [][]byte{announce(third, 1)}}.Marshal()
+	}).meets(t, n)
+	eventually(t, "an honest greeting is taken", func() bool {
+		_, known := n.directory.advertOf(good.ID())
+		return known && len(n.directory.open()) == 1
+	})
+}
+
+// TestOwnAnnouncementsComeFirstInAHello: others' must not crowd them out.
+func TestOwnAnnouncementsComeFirstInAHello(t *testing.T) {
+	n := startNode(t, testConfig(t, randomNetwork()))
+	crowd := newStranger(t, n.network, nil)
+	for i := range maxHeard {
+		a := announcementOf(byte(i), uint64(i))
+		a.Job[1] = byte(i >> 8)
+		for k := range 6 {
+			a.Constraints = append(a.Constraints, fmt.Sprintf("label.x%d == %0200d", k, 0))
+		}
+		b := crowd.seal(proto.PurposeAnnouncement, proto.PeerID{}, a.Marshal())
+		n.directory.addHeard(crowd.ID(), a, b, time.Now().Add(time.Hour))
+	}
+	a := announcementOf(1, 1)
+	n.directory.addHeard(n.self, a, n.sign(proto.PurposeAnnouncement, proto.PeerID{}, announceLifetime, a.Marshal()), time.Now().Add(announceLifetime))
+	e := newStranger(t, n.network, nil).meets(t, n)
+	b, err := e.Call(testContext(t), n.self, protoHello, nil, proto.MaxHelloBytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := proto.ParseHello(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env, err := proto.OpenEnvelope(h.Announcements[0], proto.Expect{Network: n.network, Purpose: proto.PurposeAnnouncement, Now: time.Now()})
+	if err != nil || env.Signer != n.self {
+		t.Errorf("the first announcement is of %s, err %v; want our own", env.Signer, err)
+	}
+}
+
+func TestABadBidCutsTheStreamOffAndCounts(t *testing.T) {
+	n := startNode(t, testConfig(t, randomNetwork()))
+	third := newStranger(t, n.network, nil)
+	bid := proto.Bid{Job: proto.JobID{1}, Slots: 1}.Marshal()
+	refusal := proto.Refusal{Job: proto.JobID{1}, Reason: proto.ReasonBusy}.Marshal()
+	spoil := func(e *stranger, f func(*proto.Statement)) []byte {
+		s := e.statement(proto.PurposeBid, n.self, bid)
+		f(&s)
+		return proto.BidFrame{Bid: proto.Seal(e.key, s)}.Marshal()
+	}
+	for _, c := range []struct {
+		name    string
+		frame   func(e *stranger) []byte
+		ok      bool
+		strikes uint64
+	}{
+		{"for a job that is not here", func(e *stranger) []byte { return spoil(e, func(*proto.Statement) {}) }, true, 0},
+		{"a refusal for a job that is not here", func(e *stranger) []byte {
+			return proto.BidFrame{Refusal: e.seal(proto.PurposeRefusal, n.self, refusal)}.Marshal()
+		}, true, 0},
+		{"garbage", func(*stranger) []byte { return []byte("\xff") }, false, 1},
+		{"nothing", func(*stranger) []byte { return nil }, false, 1},
+		{"for another node", func(e *stranger) []byte { return spoil(e, func(s *proto.Statement) { s.Addressee = third.ID() }) }, false, 1},
+		{"for everybody", func(e *stranger) []byte { return spoil(e, func(s *proto.Statement) { s.Addressee = proto.PeerID{} }) }, false, 1},
+		{"of another network", func(e *stranger) []byte { return spoil(e, func(s *proto.Statement) { s.Network = "elsewhere" }) }, false, 1},
+		{"that is an award", func(e *stranger) []byte { return spoil(e, func(s *proto.Statement) { s.Purpose = proto.PurposeAward }) }, false, 1},
+		{"without sense", func(e *stranger) []byte { return spoil(e, func(s *proto.Statement) { s.Body = []byte{1} }) }, false, 1},
+		{"of another, replayed", func(*stranger) []byte {
+			return proto.BidFrame{Bid: third.seal(proto.PurposeBid, n.self, bid)}.Marshal()
+		}, false, 1},
+		{"a refusal of another, replayed", func(*stranger) []byte {
+			return proto.BidFrame{Refusal: third.seal(proto.PurposeRefusal, n.self, refusal)}.Marshal()
+		}, false, 1},
+		{"expired", func(e *stranger) []byte {
+			return spoil(e, func(s *proto.Statement) {
+				s.Issued, s.Expires = s.Issued.Add(-time.Hour), s.Issued.Add(-time.Minute*50)
+			})
+		}, false, 0},
+		{"from the future", func(e *stranger) []byte {
+			return spoil(e, func(s *proto.Statement) { s.Issued, s.Expires = s.Issued.Add(time.Hour), s.Issued.Add(2*time.Hour) })
+		}, false, 0},
+		{"too long", func(*stranger) []byte { return make([]byte, proto.MaxGossip+1) }, false, 1},
+	} {
+		e := newStranger(t, n.network, nil).meets(t, n)
+		before := n.struck()
+		_, err := e.Call(testContext(t), n.self, protoBid, c.frame(e), 64)
+		if (err == nil) != c.ok {
+			t.Errorf("a bid %s: err %v, want acknowledged %v", c.name, err, c.ok)
+		}
+		if got := n.struck() - before; got != c.strikes {
+			t.Errorf("a bid %s: %d breaches counted, want %d", c.name, got, c.strikes)
+		}
+	}
+}
+
+func TestAPeerThatGoesOnMisbehavingIsKeptOut(t *testing.T) {
+	n := startNode(t, testConfig(t, randomNetwork()))
+	e := newStranger(t, n.network, nil).meets(t, n)
+	for range 5 {
+		_, _ = e.Call(testContext(t), n.self, protoBid, []byte("\xff"), 64) // what comes back is the node's affair
+	}
+	eventually(t, "it is disconnected", func() bool { return !n.connected(e.ID()) })
+	if _, err := e.Connect(testContext(t), n.info.Addrs[0]); err == nil && n.connected(e.ID()) {
+		t.Error("it is back at once, want kept out")
+	}
+	stillServes(t, n)
+}
