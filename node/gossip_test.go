@@ -132,7 +132,12 @@ func TestAnExpiredAnnouncementThatIsReplayedIsNoNews(t *testing.T) {
 
 // hellos makes a stranger that answers a greeting so.
 func hellos(t testing.TB, n *running, answer func(e *stranger) []byte) *stranger {
+	return hellosWith(t, n, answer, func(*stranger) {})
+}
+
+func hellosWith(t testing.TB, n *running, answer func(e *stranger) []byte, setup func(*stranger)) *stranger {
 	return newStranger(t, n.network, func(e *stranger) {
+		setup(e)
 		e.Serve(p2p.Service{Name: protoHello, MaxMessage: 64, Deadline: 10 * time.Second, MaxStreamsPerPeer: 4,
 			Handle: func(_ context.Context, s *p2p.Stream) error {
 				if _, err := s.Recv(); err != nil {

@@ -25,7 +25,6 @@ type taken struct {
 	epoch uint64
 	out   chan []byte // frames to send; more than can be in flight
 	done  chan struct{}
-	once  sync.Once
 	ctx   context.Context
 	stop  context.CancelFunc
 

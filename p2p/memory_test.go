@@ -129,7 +129,7 @@ func (m *memory) all(root proto.CID) (n int, complete bool) {
 			return n, true
 		}
 		n++
-		if has, _ := m.Has(nil, id); !has || w.descend(context.Background(), m, id) != nil {
+		if has, _ := m.Has(context.Background(), id); !has || w.descend(context.Background(), m, id) != nil {
 			return n, false
 		}
 	}

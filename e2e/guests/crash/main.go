@@ -52,4 +52,10 @@ func exhaust() {
 	}
 }
 
-func deep(n int) int { return deep(n+1) + 1 }
+// deep calls itself until the stack ends; n never gets so far down by itself.
+func deep(n int) int {
+	if n < 0 {
+		return 0
+	}
+	return deep(n+1) + 1
+}
