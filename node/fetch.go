@@ -32,10 +32,8 @@ func (j *job) fetch(f scheduler.Fetch) {
 			}
 		})
 	})
-	if !started {
-		j.soon(func(core *scheduler.Job) {
-			core.FetchFailed(j.r.now(), f.Execution, "too many transfers at once")
-		})
+	if !started { // nobody's fault: try again
+		j.soon(func(*scheduler.Job) { j.fetch(f) })
 	}
 }
 

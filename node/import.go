@@ -27,6 +27,7 @@ type importer struct {
 	tag      string // under which what is read is kept until the job has an id
 	progress func(bytes int64, files int)
 	fetch    fetcher
+	largest  int64 // bytes of the largest task's input so far
 }
 
 // specify reads everything that a job needs.

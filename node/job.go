@@ -36,14 +36,15 @@ type job struct {
 	canceled string // why, before the loop took it
 
 	// owned by the loop
-	core   *scheduler.Job
-	phase  int
-	leases map[proto.LeaseID]*taken
-	later  []func(*scheduler.Job) // events of the loop's own making
-	local  map[proto.ExecutionID]context.CancelFunc
-	tasks  []proto.Task
-	prog   proto.Program
-	ctx    context.Context // of the loop
+	core       *scheduler.Job
+	phase      int
+	leases     map[proto.LeaseID]*taken
+	later      []func(*scheduler.Job) // events of the loop's own making
+	local      map[proto.ExecutionID]context.CancelFunc
+	tasks      []proto.Task
+	prog       proto.Program
+	inputBytes int64           // of the largest task
+	ctx        context.Context // of the loop
 }
 
 // An update is what a watcher hears.

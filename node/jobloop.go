@@ -41,7 +41,7 @@ func (j *job) setPhase() error {
 	j.mu.Lock()
 	j.phase = j.progress.Phase
 	j.mu.Unlock()
-	j.prog = j.spec.Program
+	j.prog, j.inputBytes = j.spec.Program, j.record.InputBytes
 	if j.phase == phaseTasks {
 		j.tasks = make([]proto.Task, len(j.spec.Tasks))
 		for i := range j.tasks {
@@ -54,7 +54,7 @@ func (j *job) setPhase() error {
 	j.core = scheduler.NewJob(now, scheduler.JobConfig{
 		Self: j.r.self, Announcement: j.r.announcement(j, j.prog, len(j.tasks), 1), Tasks: len(j.tasks),
 		Checkers: trust.Checkers(j.spec.Confidence), LocalSlots: j.localSlots(), LocalOnly: j.record.Local,
-		LocalEngine: j.r.box.engine, Timeout: j.prog.Timeout, QueueTimeout: j.spec.QueueTimeout, StandIn: j.r.standIn,
+		LocalEngine: j.r.box.engine, Timeout: j.prog.Timeout, Startup: j.startup(), QueueTimeout: j.spec.QueueTimeout, StandIn: j.r.standIn,
 		Epoch: uint64(now.UnixMilli()), Rand: newRand(),
 	})
 	for i := range j.tasks {
@@ -67,6 +67,17 @@ func (j *job) setPhase() error {
 		}
 	}
 	return nil
+}
+
+// A provider must fetch a task's program and input at this pace at least before
+// it counts as stuck, after a time to begin with.
+const (
+	startupBase = 2 * time.Minute
+	startupPace = 1 << 20 // bytes a second
+)
+
+func (j *job) startup() time.Duration {
+	return startupBase + time.Duration(j.inputBytes+int64(j.prog.CodeSize))*time.Second/startupPace
 }
 
 // localSlots is how many tasks this node can run itself; none where the sandbox
@@ -94,6 +105,9 @@ func (j *job) giveUp(err error) error {
 	return j.write(nil, store.Durable)
 }
 
+// laterPause is how soon a job tries again what the node had no room for.
+const laterPause = 5 * time.Millisecond
+
 // loop runs one phase until the scheduler says that it ended.
 func (j *job) loop(ctx context.Context) error {
 	wake := time.NewTimer(0)
@@ -109,9 +123,9 @@ func (j *job) loop(ctx context.Context) error {
 			event(j.core)
 			j.drain()
 		}
-		for len(j.later) > 0 {
-			event := j.later[0]
-			j.later = j.later[1:]
+		later := j.later
+		j.later = nil
+		for _, event := range later {
 			event(j.core)
 		}
 		if why := j.wantsCancel(); why != "" {
@@ -126,7 +140,7 @@ func (j *job) loop(ctx context.Context) error {
 			return nil
 		}
 		if len(j.later) > 0 {
-			actions.Wake = j.r.now()
+			actions.Wake = j.r.now().Add(laterPause)
 		}
 		if !actions.Wake.IsZero() {
 			wake.Reset(max(actions.Wake.Sub(j.r.now()), 0))

@@ -82,7 +82,7 @@ func (j *job) prepareReduce() error {
 	if err != nil {
 		return fmt.Errorf("reduction: %w", err)
 	}
-	j.prog = *j.spec.Reduce
+	j.prog, j.inputBytes = *j.spec.Reduce, tree.Size
 	j.tasks = []proto.Task{{Index: 0, Count: 1, Input: tree.CID, Seed: j.spec.Seed}}
 	tag := jobTag(j.r.self, j.id)
 	if err := j.r.content().Record(j.ctx, tree, content.Use{Class: content.Job, Tag: tag}); err != nil {

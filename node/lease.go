@@ -265,9 +265,11 @@ func (l *taken) takeAnswer(s *p2p.Stream, f *proto.AnswerFrame) error {
 	}
 	l.mu.Lock()
 	index, ok := l.tasks[a.Execution]
-	delete(l.tasks, a.Execution)
+	if ok = ok && a.Lease == l.id && a.Epoch == l.epoch; ok {
+		delete(l.tasks, a.Execution)
+	}
 	l.mu.Unlock()
-	if !ok || a.Lease != l.id || a.Epoch != l.epoch {
+	if !ok {
 		return nil // cancelled meanwhile, or fenced off
 	}
 	if a.Digest != proto.TaskDigest(j.prog, j.tasks[index]) {

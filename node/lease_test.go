@@ -179,7 +179,9 @@ func TestAnAnswerThatDoesNotFitCountsForNothing(t *testing.T) {
 		spoil  func(l *lender, a proto.Answer) proto.Frame
 		strike bool
 	}{
-		{"garbage", func(*lender, proto.Answer) proto.Frame { return proto.Frame{Answer: &proto.AnswerFrame{Answer: []byte("x")}} }, true},
+		{"garbage", func(*lender, proto.Answer) proto.Frame {
+			return proto.Frame{Answer: &proto.AnswerFrame{Answer: []byte("x")}}
+		}, true},
 		{"signed by a third", func(_ *lender, a proto.Answer) proto.Frame {
 			return proto.Frame{Answer: &proto.AnswerFrame{Answer: third.seal(proto.PurposeAnswer, n.self, a.Marshal())}}
 		}, true},

@@ -71,14 +71,15 @@ func isAnswer(f proto.Frame) bool  { return f.Answer != nil }
 func isFailure(f proto.Frame) bool { return f.Failure != nil }
 func isStarted(f proto.Frame) bool { return f.Started != nil }
 
-// cutOff tells whether a stream ends without another frame but pings.
+// cutOff tells whether a stream ends without another frame but those that say
+// nothing.
 func cutOff(s *p2p.Stream) bool {
 	for {
 		f, err := recvFrame(s)
 		if err != nil {
 			return true
 		}
-		if !f.Ping {
+		if !f.Ping && !f.Release {
 			return false
 		}
 	}

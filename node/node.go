@@ -156,7 +156,7 @@ func open(cfg Config, log *slog.Logger, parts Parts, online bool) (n *node, clos
 	if c, ok := n.exec.(closer); ok {
 		closers = append(closers, c.Close)
 	}
-	n.box = &sandbox{exec: n.exec, content: n.content, fetch: n.fetch, temp: cfg.tempPath(), maxProgram: cfg.MaxProgram}
+	n.box = &sandbox{exec: n.exec, content: n.content, self: n.self, fetch: n.fetchFor, temp: cfg.tempPath(), maxProgram: cfg.MaxProgram}
 
 	if online {
 		if n.net, err = p2p.Open(n.netConfig(), log.With("part", "p2p")); err != nil {

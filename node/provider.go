@@ -109,7 +109,7 @@ func (p *provider) forget(ctx context.Context, tag string) {
 func (p *provider) consider(ctx context.Context, h heard) {
 	from, a := h.from, h.announcement
 	p.mu.Lock()
-	bid, no := scheduler.Offer(p.book.Lending(), p.book.Busy()+p.book.Queued(), a, p.client(from))
+	bid, no := scheduler.Offer(p.book.Lending(), p.book.BusyFor(from), a, p.client(from))
 	if no != nil && no.Reason == proto.ReasonBusy && len(p.busy) < maxHeard {
 		p.busy[heardKey{from, a.Job}] = h
 	}
@@ -216,15 +216,15 @@ func (p *provider) send(l *lent, f proto.Frame) {
 func (p *provider) freed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.busy) == 0 || p.book.Busy()+p.book.Queued() >= p.book.Lending().Advert.Slots {
-		return
-	}
-	for _, h := range p.busy {
+	for key, h := range p.busy {
+		if p.book.BusyFor(h.from) >= p.book.Lending().Advert.Slots {
+			continue
+		}
+		delete(p.busy, key)
 		if p.now().Before(h.expires) {
 			p.crew.try(func(ctx context.Context) { p.consider(ctx, h) })
 		}
 	}
-	clear(p.busy)
 }
 
 // keepAlive pings the other end of a lease stream until stop is called.

@@ -32,6 +32,8 @@ type jobRecord struct {
 	Written json.RawMessage `json:"written,omitempty"` // the job as its user wrote it (protojson)
 	Number  int64           `json:"number"`            // orders jobs by submission
 
+	InputBytes int64 `json:"input_bytes,omitempty"` // of the largest task
+
 	progress progress
 }
 

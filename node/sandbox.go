@@ -23,7 +23,9 @@ type fetcher func(ctx context.Context, root proto.CID, from []proto.PeerID, most
 type sandbox struct {
 	exec       executor.Executor
 	content    *content.Store
-	fetch      fetcher
+	self       proto.PeerID
+	fetch      func(ctx context.Context, owner proto.PeerID, root proto.CID, from []proto.PeerID, most int64) error
+	shown      shown
 	temp       string // folder for spooled output
 	maxProgram int64  // bytes
 	engine     proto.Engine
@@ -51,11 +53,11 @@ func (f *failure) Error() string { return f.reason.String() + ": " + f.detail }
 // run executes one task. Its error is a *failure unless ctx ended. The output
 // root is recorded and pinned under w.tag.
 func (s *sandbox) run(ctx context.Context, w work) (proto.Answer, error) {
+	release := s.content.Hold()
+	defer release()
 	if err := s.ensure(ctx, w); err != nil {
 		return proto.Answer{}, err
 	}
-	release := s.content.Hold()
-	defer release()
 	out := newOutput(ctx, s.content, s.temp)
 	defer out.discard()
 	task, err := s.prepare(ctx, w, out)
@@ -113,13 +115,13 @@ func (s *sandbox) ensure(ctx context.Context, w work) error {
 		if n.root.IsZero() {
 			continue
 		}
-		if missing, err := s.content.Missing(ctx, n.root, 1); err == nil && len(missing) == 0 {
+		if missing, err := s.content.Missing(ctx, n.root, 1); err == nil && len(missing) == 0 && s.mayRead(w.owner, n.root) {
 			continue
 		}
 		if len(w.from) == 0 {
 			return &failure{proto.ReasonInput, fmt.Sprintf("%s is not here", n.root)}
 		}
-		if err := s.fetch(ctx, n.root, w.from, n.most); err != nil {
+		if err := s.fetch(ctx, w.owner, n.root, w.from, n.most); err != nil {
 			return &failure{proto.ReasonInput, proto.ClipDetail(err.Error())}
 		}
 		if err := s.content.Record(ctx, content.Node{CID: n.root}, content.Use{Class: n.class, Tag: w.inputTag}); err != nil {

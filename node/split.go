@@ -77,6 +77,7 @@ func (im *importer) deal(ctx context.Context, whole []content.Part, pieces [][]c
 		if err := im.keep(ctx, tree, content.Job); err != nil {
 			return nil, err
 		}
+		im.largest = max(im.largest, tree.Size)
 		out[i].Input, shared = tree.CID, tree.CID
 	}
 	return out, nil

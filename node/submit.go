@@ -60,7 +60,7 @@ func (r *requester) submit(ctx context.Context, req *api.SubmitJobRequest, fetch
 		return nil, err
 	}
 	j := r.newJob(id, spec, jobRecord{
-		Version: recordVersion, Spec: kept.CID, Local: req.Local, Written: written, Number: r.now().UnixNano(),
+		Version: recordVersion, Spec: kept.CID, Local: req.Local, Written: written, Number: r.now().UnixNano(), InputBytes: im.largest,
 	})
 	if req.ValidateOnly {
 		return j, nil
