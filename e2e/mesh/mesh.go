@@ -106,7 +106,7 @@ func (m *Mesh) flags(home string) []string {
 
 // Command prepares a command line of muster in a node's home.
 func (m *Mesh) Command(ctx context.Context, n *Node, args ...string) *exec.Cmd {
-	c := exec.CommandContext(ctx, m.Binary, append(args, m.flags(n.Home)...)...)
+	c := exec.CommandContext(ctx, m.Binary, append(m.flags(n.Home), args...)...)
 	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
 	c.WaitDelay = stopTimeout
 	c.Env = Environ()
