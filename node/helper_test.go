@@ -5,12 +5,15 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
+
+	"connectrpc.com/connect"
 
 	"github.com/mustermesh/muster/executor"
 	"github.com/mustermesh/muster/internal/content"
@@ -163,7 +166,7 @@ func newStranger(t testing.TB, network string, setup func(*stranger)) *stranger 
 	go func() { over <- h.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-over; err != nil {
+		if err := <-over; err != nil && !errors.Is(err, context.Canceled) { // it may still be starting
 			t.Errorf("stranger: %v", err)
 		}
 		h.Close()
@@ -310,4 +313,15 @@ func settledTask(t testing.TB, n *node, j *job, index int) *api.Task {
 		t.Fatalf("task %d: written %v, err %v", index, ok, err)
 	}
 	return taskMessage(v)
+}
+
+// mustWritten gives a job as its user wrote it.
+func mustWritten(t testing.TB, n *running, j *job) *api.Job {
+	t.Helper()
+	s := &server{n: n.node}
+	r, err := s.DescribeJob(t.Context(), connect.NewRequest(&api.DescribeJobRequest{Job: j.id.String()}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Msg.Spec
 }
