@@ -59,7 +59,7 @@ type bench struct {
 	requester *client
 }
 
-// parts in order: those that share a mesh come one after the other.
+// parts in order: latency runs about a thousand jobs, after which memory looks.
 var parts = []struct {
 	name string
 	run  func(*bench, context.Context) error
@@ -68,9 +68,9 @@ var parts = []struct {
 	{"start", (*bench).start},
 	{"idle", (*bench).idle},
 	{"latency", (*bench).latency},
+	{"memory", (*bench).memory},
 	{"throughput", (*bench).throughput},
 	{"tasks", (*bench).tasks},
-	{"memory", (*bench).memory},
 	{"transfer", (*bench).transfer},
 	{"crowd", (*bench).crowd},
 }

@@ -89,8 +89,8 @@ func TestAProviderIsKilledAfterItAnswered(t *testing.T) {
 	}
 }
 
-// A provider is killed while its output is being fetched: another one runs the
-// task, or gives what is the same there.
+// A provider is killed while its output is being fetched: another one that gave
+// the same answer gives the output too.
 func TestAProviderIsKilledWhileUploading(t *testing.T) {
 	m := newMesh(t)
 	victim := m.provider("victim")
@@ -116,9 +116,6 @@ func TestAProviderIsKilledWhileUploading(t *testing.T) {
 	d := w.completed()
 	if got := len(me.logs(d.Job.Id, 0)); got != 192<<20 {
 		t.Errorf("the task printed %d bytes, want %d", got, 192<<20)
-	}
-	if len(executions(d, "answered", victim.id)) != 0 {
-		t.Error("the victim's answer counts, and its output never came from it")
 	}
 }
 

@@ -340,11 +340,19 @@ func (d *daemon) kill() {
 	d.stop(os.Kill)
 }
 
+// gone tells whether the process has ended.
+func (d *daemon) gone() bool {
+	select {
+	case <-d.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // tidy ends the node at the end of the test, and looks at what it left.
 func (d *daemon) tidy() {
-	select {
-	case <-d.done: // the test did it
-	default:
+	if !d.gone() {
 		d.release()
 		_ = d.cmd.Process.Signal(syscall.SIGTERM)
 		select {

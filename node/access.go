@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -18,6 +19,29 @@ func jobTag(requester proto.PeerID, job proto.JobID) string {
 
 func resultTag(requester proto.PeerID, e proto.ExecutionID) string {
 	return "result:" + requester.String() + ":" + e.String()
+}
+
+// letGo releases the pins of an earlier run that nobody is left to release: of
+// imports, and of executions. What a provider keeps for others stays for the
+// longest grace that it may have promised.
+func (n *node) letGo(ctx context.Context) error {
+	pins, err := n.content.Pins()
+	if err != nil {
+		return fmt.Errorf("pins: %w", err)
+	}
+	for _, p := range pins {
+		kind, rest, _ := strings.Cut(p.Tag, ":")
+		owner, _, _ := strings.Cut(rest, ":")
+		switch {
+		case kind == "import" || kind == "result" && owner == n.self.String():
+			if err := n.content.Unpin(ctx, p.Tag); err != nil {
+				return fmt.Errorf("unpin %s: %w", p.Tag, err)
+			}
+		case kind == "result" && n.provider != nil:
+			n.provider.expired = append(n.provider.expired, retained{p.Tag, n.now().Add(maxGrace)})
+		}
+	}
+	return nil
 }
 
 // An access decides which peer may have which content. docs/architecture.md

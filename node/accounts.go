@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"sync"
 
 	"github.com/mustermesh/muster/internal/store"
@@ -62,14 +63,19 @@ func (a *accounts) earned() (sum proto.Credits) {
 	return sum
 }
 
+// atMost adds, up to what can be counted: a receipt says what its signer likes.
+func atMost(a, b proto.Credits) proto.Credits {
+	return a + min(b, math.MaxUint64-a)
+}
+
 func (a *accounts) add(ctx context.Context, id proto.PeerID, earned, spent proto.Credits) error {
 	if earned == 0 && spent == 0 {
 		return nil
 	}
 	a.mu.Lock()
 	acc := a.by[id]
-	acc.Earned += earned
-	acc.Spent += spent
+	acc.Earned = atMost(acc.Earned, earned)
+	acc.Spent = atMost(acc.Spent, spent)
 	a.by[id] = acc
 	a.mu.Unlock()
 	v, err := json.Marshal(acc)

@@ -99,10 +99,13 @@ func (c Config) Validate() error {
 		return fmt.Errorf("network %q: a name has 1 to 40 lower-case letters, digits or hyphens", c.Network)
 	case len(c.Roles) == 0:
 		return errors.New("no role; set one or more of provider, requester, bootstrap")
-	case c.Price < 0 || c.MaxCredit < 0:
-		return errors.New("price and max_credit cannot be negative")
-	case c.Lend.CPU < 0 || c.Lend.Slots < 0 || c.Lend.Slots > proto.MaxSlots:
-		return fmt.Errorf("lend: cpu and slots cannot be negative, and slots at most %d", proto.MaxSlots)
+	case !(c.Price >= 0 && c.Price <= maxCredits && c.MaxCredit >= 0 && c.MaxCredit <= maxCredits): // NaN is neither
+		return fmt.Errorf("price and max_credit are numbers from 0 to %.0f", float64(maxCredits))
+	case !(c.Lend.CPU >= 0 && c.Lend.CPU <= maxCores) || c.Lend.Slots < 0 || c.Lend.Slots > proto.MaxSlots:
+		return fmt.Errorf("lend: cpu is from 0 to %d, slots from 0 to %d", maxCores, proto.MaxSlots)
+	}
+	if err := proto.Labels(c.Labels).Validate(); err != nil {
+		return fmt.Errorf("labels: %w", err)
 	}
 	for _, r := range c.Roles {
 		if r != RoleProvider && r != RoleRequester && r != RoleBootstrap {
@@ -129,6 +132,9 @@ func peerIDs(texts []string) (ids []proto.PeerID, err error) {
 	}
 	return ids, nil
 }
+
+// maxCredits is the highest price that a message can state. docs/wire.md §3.
+const maxCredits = 1 << 53 / 1e6
 
 func credits(c float64) proto.Credits { return proto.Credits(c * 1e6) }
 

@@ -253,8 +253,11 @@ func (e *stranger) gets(t testing.TB, n *running, root proto.CID, grant []byte) 
 func guest(t testing.TB, name string) string {
 	t.Helper()
 	dir := "../executor/testdata/guests"
-	if name == "noop" {
+	switch name {
+	case "noop":
 		dir = "../e2e/guests"
+	case "fill":
+		dir = "testdata"
 	}
 	p, err := filepath.Abs(filepath.Join(dir, name+".wasm"))
 	if err != nil {

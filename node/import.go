@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -69,7 +70,7 @@ func basics(in *api.Job, now time.Time) (proto.Specification, error) {
 		Submitted:     now.Truncate(time.Millisecond),
 	}
 	if in.HasConfidence {
-		if in.Confidence < 0 || in.Confidence >= 1 {
+		if !(in.Confidence >= 0 && in.Confidence < 1) { // NaN is neither
 			return s, fmt.Errorf("%w: confidence %v; it must be at least 0 and below 1, like 0.999", ErrSpecification, in.Confidence)
 		}
 		s.Confidence = uint32(in.Confidence*proto.ConfidenceUnit + 0.5)
@@ -83,8 +84,27 @@ func basics(in *api.Job, now time.Time) (proto.Specification, error) {
 	if in.MaxPrice < 0 {
 		return s, fmt.Errorf("%w: price.max cannot be negative", ErrSpecification)
 	}
+	if err := checkResources(in.Resources); err != nil {
+		return s, err
+	}
 	_, err := crand.Read(s.Nonce[:])
 	return s, err
+}
+
+// Most that a task may ask for. docs/wire.md §3.
+const (
+	maxCores = 1024
+	maxBytes = 1 << 50
+)
+
+func checkResources(r *api.Resources) error {
+	switch {
+	case !(r.GetCpu() >= 0 && r.GetCpu() <= maxCores):
+		return fmt.Errorf("%w: resources.cpu %v; give cores, from 0 (the default) to %d", ErrSpecification, r.GetCpu(), maxCores)
+	case r.GetMemory() > maxBytes || r.GetDisk() > maxBytes:
+		return fmt.Errorf("%w: resources.memory and resources.disk are at most 1PiB", ErrSpecification)
+	}
+	return nil
 }
 
 func orDefault(ms int64, d time.Duration) time.Duration {
@@ -202,6 +222,9 @@ func (im *importer) node(ctx context.Context, source, what string) (content.Node
 		return content.Node{}, fmt.Errorf("%w: %s: %v", ErrSpecification, what, err)
 	}
 	n, err := im.r.content().AddPath(ctx, source, content.AddOptions{Progress: im.progress})
+	if errors.Is(err, content.ErrRefused) || errors.Is(err, content.ErrTooMany) || errors.Is(err, fs.ErrPermission) {
+		return content.Node{}, fmt.Errorf("%w: %s: %w", ErrSpecification, what, err)
+	}
 	if err != nil {
 		return content.Node{}, fmt.Errorf("%s: %w", what, err)
 	}

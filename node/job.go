@@ -56,7 +56,7 @@ type update struct {
 func (r *requester) newJob(id proto.JobID, spec proto.Specification, rec jobRecord) *job {
 	j := &job{
 		r: r, id: id, spec: spec, record: rec, progress: rec.progress,
-		events: make(chan func(*scheduler.Job), 1024), over: make(chan struct{}),
+		events: make(chan func(*scheduler.Job), min(16+4*len(spec.Tasks), 1024)), over: make(chan struct{}),
 		watchers: make(map[chan update]struct{}), leases: make(map[proto.LeaseID]*taken),
 		local: make(map[proto.ExecutionID]context.CancelFunc),
 	}

@@ -17,6 +17,7 @@ import (
 // run is the loop of a job: its tasks, then its reduction.
 func (j *job) run(ctx context.Context) error {
 	defer close(j.over)
+	defer func() { j.core = nil }() // jobs that ended are kept by the thousand
 	j.mu.Lock()
 	j.running = true
 	j.mu.Unlock()
@@ -102,7 +103,7 @@ func (j *job) giveUp(err error) error {
 	j.progress.History = append(j.progress.History, transition{scheduler.Failed, "outputs: " + err.Error(), j.r.now().UnixMilli()})
 	j.ended_, j.running = true, false
 	j.mu.Unlock()
-	return j.write(nil, store.Durable)
+	return j.write(context.WithoutCancel(j.ctx), nil, store.Durable)
 }
 
 // laterPause is how soon a job tries again what the node had no room for.
@@ -194,6 +195,7 @@ func (j *job) act(a scheduler.Actions) {
 // commit writes what was settled and learnt, then closes leases and tells the
 // watchers: nobody hears of a result that a crash could take back.
 func (j *job) commit(a scheduler.Actions) error {
+	ctx := context.WithoutCancel(j.ctx) // a node that ends finishes what it writes
 	if err := j.recordEvidence(a.Evidence); err != nil {
 		return err
 	}
@@ -203,11 +205,11 @@ func (j *job) commit(a scheduler.Actions) error {
 	for _, i := range a.Changed {
 		views = append(views, j.core.Task(i))
 	}
-	if err := j.keepOutputs(a.Settled); err != nil {
+	if err := j.keepOutputs(ctx, a.Settled); err != nil {
 		return err
 	}
 	if state == scheduler.Completed && !j.midway(state) {
-		if err := j.buildOutput(j.ctx); err != nil {
+		if err := j.buildOutput(ctx); err != nil {
 			return j.giveUp(err)
 		}
 	}
@@ -217,7 +219,7 @@ func (j *job) commit(a scheduler.Actions) error {
 		if len(a.Settled) > 0 || final {
 			d = store.Durable
 		}
-		if err := j.write(a.Settled, d); err != nil {
+		if err := j.write(ctx, a.Settled, d); err != nil {
 			return err
 		}
 	}
@@ -231,13 +233,13 @@ func (j *job) commit(a scheduler.Actions) error {
 	return nil
 }
 
-func (j *job) keepOutputs(settled []int) error {
+func (j *job) keepOutputs(ctx context.Context, settled []int) error {
 	for _, i := range settled {
 		v := j.core.Task(i)
 		if v.Settlement.Output.IsZero() {
 			continue
 		}
-		if err := j.r.retain(j.ctx, j, v.Settlement.Output, v.Executions); err != nil {
+		if err := j.r.retain(ctx, j, v.Settlement.Output, v.Executions); err != nil {
 			return err
 		}
 	}
@@ -246,7 +248,7 @@ func (j *job) keepOutputs(settled []int) error {
 
 // write puts settled tasks and the job's progress on disk in one batch, or in
 // several where there are many.
-func (j *job) write(settled []int, d store.Durability) error {
+func (j *job) write(ctx context.Context, settled []int, d store.Durability) error {
 	var b store.Batch
 	for _, i := range settled {
 		v, err := json.Marshal(j.core.Task(i))
@@ -254,7 +256,7 @@ func (j *job) write(settled []int, d store.Durability) error {
 			return err
 		}
 		if b.Bytes()+len(v) > store.MaxBatchBytes/2 || b.Len() > store.MaxBatchOps/2 {
-			if err := j.r.db.Commit(j.ctx, &b, store.Lazy); err != nil {
+			if err := j.r.db.Commit(ctx, &b, store.Lazy); err != nil {
 				return err
 			}
 			b = store.Batch{}
@@ -266,7 +268,7 @@ func (j *job) write(settled []int, d store.Durability) error {
 		return err
 	}
 	b.Put(jobKey(j.id, "/progress"), p)
-	return j.r.db.Commit(context.WithoutCancel(j.ctx), &b, d)
+	return j.r.db.Commit(ctx, &b, d)
 }
 
 // note brings the visible progress up to date.
@@ -309,7 +311,7 @@ func (j *job) advance() (again bool, err error) {
 		j.mu.Lock()
 		j.progress.Phase = phaseReduce
 		j.mu.Unlock()
-		return true, j.write(nil, store.Durable)
+		return true, j.write(context.WithoutCancel(j.ctx), nil, store.Durable)
 	}
 	j.r.directory.closeJob(j.r.self, j.id)
 	j.mu.Lock()

@@ -45,7 +45,7 @@ func (j *job) openLease(o scheduler.OpenLease) {
 	ctx, stop := context.WithCancel(j.ctx)
 	l := &taken{
 		j: j, id: o.Lease, peer: o.Peer, price: o.Price, epoch: o.Epoch,
-		out: make(chan []byte, 2048), done: make(chan struct{}), ctx: ctx, stop: stop,
+		out: make(chan []byte, min(16+16*len(j.tasks), 2048)), done: make(chan struct{}), ctx: ctx, stop: stop,
 		tasks: make(map[proto.ExecutionID]int), answers: make(map[proto.ExecutionID]held),
 	}
 	frame := proto.AwardFrame{Award: j.r.sign(proto.PurposeAward, o.Peer, answerLife, proto.Award{

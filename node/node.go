@@ -206,6 +206,9 @@ func (n *node) assemble() (err error) {
 			return err
 		}
 	}
+	if err := n.letGo(context.TODO()); err != nil {
+		return err
+	}
 	n.town = &town{common: n.common, provider: n.provider, requester: n.requester, advert: n.advert, looking: n.looking}
 	n.town.join()
 	n.offer()
@@ -281,7 +284,7 @@ func (n *node) serve(ctx context.Context, socket string, ready func(Info)) error
 	}
 	if n.net != nil {
 		n.town.crew = n.crew
-		g.Go(func() error { return n.net.Run(ctx) })
+		g.Go(func() error { return n.runNet(ctx) })
 		g.Go(func() error { return n.town.Run(ctx) })
 		g.Go(func() error { return n.housekeep(ctx) })
 	}
@@ -291,6 +294,14 @@ func (n *node) serve(ctx context.Context, socket string, ready func(Info)) error
 	n.log.Info("serving", "peer", n.self, "addrs", n.info(socket).Addrs)
 	err = g.Wait()
 	return errors.Join(err, n.crew.wait(), n.pingers.wait(), n.savePeers(context.WithoutCancel(ctx)))
+}
+
+// runNet runs the network; to be told to end while it starts is no failure.
+func (n *node) runNet(ctx context.Context) error {
+	if err := n.net.Run(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
 }
 
 func (n *node) info(socket string) Info {

@@ -186,7 +186,7 @@ func (p *provider) execute(ctx context.Context, l *lent, q scheduler.Queued) {
 		p.send(l, proto.Frame{Failure: failureFrame(id, err)})
 	} else {
 		p.done.Add(1)
-		p.answer(ctx, l, id, answer)
+		p.answer(p.crew.ctx, l, id, answer) // ctx has ended with the execution
 	}
 	p.startNext()
 	p.freed()

@@ -2,16 +2,12 @@ package node
 
 import (
 	"context"
-	"slices"
 
-	"github.com/mustermesh/muster/p2p"
 	"github.com/mustermesh/muster/proto"
 )
 
 // connected tells whether there is a connection with a peer.
-func (c *common) connected(id proto.PeerID) bool {
-	return slices.ContainsFunc(c.net.Peers(), func(p p2p.PeerInfo) bool { return p.ID == id })
-}
+func (c *common) connected(id proto.PeerID) bool { return c.net.Connected(id) }
 
 // reach makes sure that there is a connection with a peer, at the addresses that
 // it stated or those that the DHT knows.

@@ -89,6 +89,9 @@ func loadJobs(db *store.DB) (records []jobRecord, err error) {
 			if err := json.Unmarshal(v, &records[i].progress); err != nil {
 				return fmt.Errorf("progress of job %s: %w", id, err)
 			}
+			if records[i].progress.Version > recordVersion {
+				return fmt.Errorf("progress of job %s: %w", id, errNewerRecord)
+			}
 		}
 		return nil
 	})

@@ -61,7 +61,7 @@ func (r *requester) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	r.mu.Lock()
 	for _, id := range r.order {
-		if j := r.jobs[id]; !j.ended() {
+		if j := r.jobs[id]; r.net != nil && !j.ended() { // who only reads leaves them alone
 			g.Go(func() error { return j.run(ctx) })
 		}
 	}
@@ -125,6 +125,9 @@ func (r *requester) start(ctx context.Context, j *job) error {
 func (r *requester) find(prefix string) (*job, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if id, err := proto.ParseJobID(prefix); err == nil && r.jobs[id] != nil {
+		return r.jobs[id], nil
+	}
 	var found []*job
 	for _, id := range r.order {
 		if strings.HasPrefix(id.String(), prefix) && prefix != "" {
@@ -171,7 +174,9 @@ func (r *requester) complete(c *scheduler.Candidate) {
 	now := r.now()
 	c.Weight = r.ledger.Weight(now, c.ID)
 	c.AlwaysCheck = r.ledger.AlwaysCheck(now, c.ID)
-	c.Group = r.net.Group(c.ID)
+	if r.net != nil {
+		c.Group = r.net.Group(c.ID)
+	}
 }
 
 // takeBid takes one frame of a bid stream.
@@ -240,7 +245,10 @@ func (r *requester) noteLease(id proto.JobID, peer proto.PeerID, change int) {
 
 // announcement gives what a job tells everybody.
 func (r *requester) announcement(j *job, p proto.Program, tasks int, sequence uint64) proto.Announcement {
-	addrs := r.net.Addrs()
+	var addrs []string
+	if r.net != nil {
+		addrs = r.net.Addrs()
+	}
 	return proto.Announcement{
 		Job: j.id, Executor: p.Executor, Profile: p.Profile, Needs: p.Resources,
 		Program: p.Code, ProgramSize: p.CodeSize, Tasks: tasks, MaxPrice: j.spec.MaxPrice,

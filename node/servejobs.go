@@ -163,7 +163,8 @@ func (j *job) views(ctx context.Context) (tasks []scheduler.TaskView, reduce *sc
 	})
 	for i := range j.spec.Tasks {
 		v, ok := live[i]
-		if !ok || phase != phaseTasks {
+		restored := v.Settlement != nil && len(v.Executions) == 0 // by an earlier run, and told on disk
+		if !ok || phase != phaseTasks || restored {
 			if v, ok, err = loadTask(j.r.db, j.id, phaseTasks, i); err != nil {
 				return nil, nil, nil, err
 			}
@@ -261,6 +262,9 @@ func (s *server) CancelJob(ctx context.Context, req *connect.Request[api.CancelJ
 	j, err := s.n.requester.find(req.Msg.Job)
 	if err != nil {
 		return nil, code(err)
+	}
+	if s.n.net == nil && !j.ended() {
+		return nil, code(errOffline)
 	}
 	if !j.ended() {
 		j.cancel("cancelled by its requester")

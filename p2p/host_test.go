@@ -174,6 +174,9 @@ func TestPeersKnowEachOtherOnceConnected(t *testing.T) {
 	if p.ID != b.ID() || p.Agent != "muster/test" || p.Inbound || p.Relayed || p.Since.IsZero() {
 		t.Errorf("got %+v, want the peer that was dialled", p)
 	}
+	if !a.Connected(b.ID()) || a.Connected(a.ID()) {
+		t.Errorf("connected with the other: %v, with itself: %v", a.Connected(b.ID()), a.Connected(a.ID()))
+	}
 	if p.Transport != "tcp" {
 		t.Errorf("transport on loopback is %q, want tcp", p.Transport)
 	}

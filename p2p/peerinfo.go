@@ -72,6 +72,12 @@ func (h *Host) Peers() []PeerInfo {
 	return out
 }
 
+// Connected tells whether [Host.Peers] has p in it.
+func (h *Host) Connected(p proto.PeerID) bool {
+	id := toPeer(p)
+	return h.peers.member(id) && h.conn(id) != nil
+}
+
 func (h *Host) describe(p peer.ID) (PeerInfo, bool) {
 	id, err := fromPeer(p)
 	c := h.conn(p)

@@ -214,6 +214,13 @@ func (t *peerTable) next() (p peer.ID, came, ok bool) {
 	return "", false, false
 }
 
+func (t *peerTable) member(p peer.ID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.of[p]
+	return s != nil && s.member
+}
+
 func (t *peerTable) members() []peer.ID {
 	t.mu.Lock()
 	defer t.mu.Unlock()

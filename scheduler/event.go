@@ -244,6 +244,9 @@ func (j *Job) finish(e *exec, s ExecState, reason proto.Reason, detail string) {
 
 // Held: a task's output is complete here.
 func (j *Job) Held(now time.Time, index int, output proto.CID) {
+	if index >= len(j.tasks) {
+		return
+	}
 	if t := j.tasks[index]; t.settled == nil {
 		j.at(now)
 		j.hold(t, output)

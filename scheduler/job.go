@@ -39,6 +39,7 @@ type JobConfig struct {
 	Tasks        int
 	Checkers     int           // wanted for each task
 	LocalSlots   int           // tasks that the requester's sandbox can run at once; 0: it cannot
+	OwnRun       bool          // more is wanted than checkers can give: the requester runs every task, too
 	LocalOnly    bool          // nobody else is asked
 	LocalEngine  proto.Engine  // of the requester's sandbox
 	Timeout      time.Duration // of one execution; one that is silent for much longer is lost. 0: none is

@@ -391,16 +391,27 @@ func TestABidStandsAboveTheAdvert(t *testing.T) {
 	s := newScript(t, 1, 0)
 	s.appear(p1, func(c *Candidate) { c.Price = 5 })
 	s.step(0)
-	s.j.Bid(s.seen[p1], proto.Bid{Slots: 1, Price: 7, Engine: engine2})
+	s.j.Bid(s.seen[p1], proto.Bid{Slots: 1, Price: 7, Engine: engine1})
 	s.appear(p1, func(c *Candidate) { c.Price = 5 })
 	out := s.step(0)
 	if len(out.Open) != 1 || out.Open[0].Price != 7 {
 		t.Fatalf("opens %+v", out.Open)
 	}
-	o := says("x")
-	o.Engine = engine2
-	if !s.j.Answered(s.now, s.must(0, p1), o) {
-		t.Error("its answer was not taken, though by the engine that it bid with")
+}
+
+func TestAnEngineThatTheRequesterCannotJudgeIsNeverChosen(t *testing.T) {
+	evil := proto.Engine{Name: "evil", Version: "1", Arch: "amd64"}
+	s := newScript(t, 1, 2)
+	for _, p := range []proto.PeerID{p1, p2, p3} {
+		s.appear(p, func(c *Candidate) { c.Engine = evil })
+		s.j.Bid(s.seen[p], proto.Bid{Slots: 1, Engine: evil})
+	}
+	if out := s.step(time.Second); len(out.Open) != 0 {
+		t.Errorf("opens %+v to peers that could only check each other", out.Open)
+	}
+	s.j.Bid(Candidate{ID: p1, Weight: 1}, proto.Bid{Slots: 1, Engine: engine1})
+	if out := s.step(0); len(out.Open) != 1 || out.Open[0].Peer != p1 {
+		t.Errorf("opens %+v, want the one with an engine of ours", out.Open)
 	}
 }
 

@@ -20,7 +20,7 @@ func (j *Job) judge(t *task) {
 	switch {
 	case own != nil && own.state == ExecAnswered:
 		if t.live() == 0 {
-			j.judgeByOwn(t, answers)
+			j.judgeByOwn(t, t.said())
 		}
 	case t.timedOut >= j.timeoutLimit() && len(answers) == 0:
 		j.settle(t, Settlement{State: TaskFailed, TimedOut: true, How: fmt.Sprintf("timed out (%d executions reached the limit)", t.timedOut)})
@@ -30,7 +30,11 @@ func (j *Job) judge(t *task) {
 	case j.cfg.LocalOnly:
 		j.wantOwn(t)
 	case t.inConflict():
-		j.refer(t, answers)
+		j.refer(t, t.said())
+	case j.cfg.OwnRun && t.answered() > t.want:
+		if j.canOwn(t) {
+			j.wantOwn(t)
+		}
 	case t.answered() > t.want && t.holds(answers[0].outcome.Output):
 		j.settleAgreed(t, answers)
 	case t.failures >= taskTries:
@@ -135,6 +139,7 @@ func hear(answers []*exec) (h hearing) {
 	for _, e := range answers {
 		switch {
 		case e.local:
+		case e.outcome.result() == own.result() && e.state == ExecLost:
 		case e.outcome.result() == own.result():
 			h.agreed = append(h.agreed, e)
 		case e.outcome.Engine == own.Engine:

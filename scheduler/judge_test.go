@@ -306,3 +306,41 @@ func TestTheRequesterStandsIn(t *testing.T) {
 		s.wantTask(0, TaskVerified, "own run alone")
 	})
 }
+
+func TestMoreConfidenceThanCheckersGiveTakesTheOwnRun(t *testing.T) {
+	s := newScript(t, 1, 1, localSlots(1), func(c *JobConfig) { c.OwnRun = true })
+	s.bids(2, 1)
+	s.step(0)
+	s.accept()
+	for _, p := range s.runners(0) {
+		s.answer(0, p, "right")
+		s.j.Held(s.now, 0, says("right").Output)
+	}
+	if out := s.step(0); len(out.Settled) != 0 || len(out.Local) != 1 {
+		t.Fatalf("settled %v, own runs %v before the requester ran it", out.Settled, out.Local)
+	}
+	s.answer(0, self, "right")
+	s.step(0)
+	s.wantTask(0, TaskVerified, "own run")
+}
+
+func TestALieWhoseOutputIsWithheldStillSpeaksAgainstItsPeer(t *testing.T) {
+	s := newScript(t, 1, 1, localSlots(1))
+	s.bids(3, 1)
+	s.step(0)
+	s.accept()
+	liar := s.runners(0)[0]
+	e := s.must(0, liar)
+	s.answer(0, liar, "a lie")
+	s.j.FetchFailed(s.now, e, "not found")
+	for range 5 {
+		s.step(time.Second)
+		s.accept()
+		for _, p := range s.runners(0) {
+			s.answer(0, p, "right")
+			s.j.Held(s.now, 0, says("right").Output)
+		}
+	}
+	s.wantEvidence(liar, EvidenceWrong, 1)
+	s.wantTask(0, TaskVerified, "")
+}

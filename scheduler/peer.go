@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -37,6 +38,9 @@ func (j *Job) Peers(cs []Candidate) {
 		if p.bid != nil {
 			p.Engine, p.Price = p.bid.Engine, p.bid.Price
 		}
+		if no := j.incomparable(p.Engine); no != nil {
+			p.Ineligible, p.bid = no, nil
+		}
 	}
 	if len(j.peers) > 2*len(cs)+64 {
 		j.forgetAbsent()
@@ -62,6 +66,10 @@ func (j *Job) Bid(c Candidate, b proto.Bid) {
 		j.Refused(c.ID, No{proto.ReasonPrice, "its bid is above the job's limit"})
 		return
 	}
+	if no := j.incomparable(b.Engine); no != nil {
+		j.Refused(c.ID, *no)
+		return
+	}
 	p := j.peer(c.ID)
 	if p == nil {
 		return
@@ -71,6 +79,16 @@ func (j *Job) Bid(c Candidate, b proto.Bid) {
 	if p.misses < peerTries { // who only bids and declines waits like everybody
 		p.notBefore = time.Time{}
 	}
+}
+
+// incomparable refuses an engine whose answers the requester's own run could not
+// judge: a provider says itself what its engine is, so a few that name one that
+// nobody else has would check each other.
+func (j *Job) incomparable(e proto.Engine) *No {
+	if j.cfg.LocalEngine == (proto.Engine{}) || e == j.cfg.LocalEngine {
+		return nil
+	}
+	return &No{proto.ReasonExecutor, fmt.Sprintf("its engine %s is not comparable with %s", e, j.cfg.LocalEngine)}
 }
 
 // Refused takes a provider's refusal to bid. One that is busy, with a lease of

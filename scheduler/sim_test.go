@@ -82,8 +82,11 @@ func (m *mesh) addRandom() {
 func (m *mesh) mixEngines() {
 	m.perEngine = m.r.IntN(2) == 0
 	for _, p := range m.providers {
-		if m.r.IntN(2) == 0 {
+		switch {
+		case m.r.IntN(2) == 0:
 			p.engine = engine2
+		case p.does.lies():
+			p.engine = proto.Engine{Name: "evil", Version: "1", Arch: "amd64"} // so that only liars can check liars
 		}
 	}
 }
@@ -385,10 +388,10 @@ func (k *keeper) needless(s State) string {
 	}
 	groups := make(map[string]bool)
 	for i, p := range k.m.providers {
-		if p.engine != k.m.providers[0].engine || p.does == exhausted || p.does.lies() {
+		if p.does == exhausted || p.does.lies() {
 			return ""
 		}
-		if (p.does == honest || p.does == slow) && p.up && !p.unseen && p.book.Lending().Advert.Price <= 100 {
+		if p.engine == engine1 && (p.does == honest || p.does == slow) && p.up && !p.unseen && p.book.Lending().Advert.Price <= 100 {
 			group := p.group
 			if group == "" {
 				group = fmt.Sprint("alone ", i)

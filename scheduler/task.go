@@ -139,12 +139,23 @@ func (t *task) own() *exec {
 	return nil
 }
 
+// said gives the executions that a signed answer is held of, those too whose
+// output could not be fetched afterwards: the answer still speaks against them.
+func (t *task) said() (es []*exec) {
+	for _, e := range t.execs {
+		if e.said() {
+			es = append(es, e)
+		}
+	}
+	return es
+}
+
 // inConflict tells whether two answers differ.
 func (t *task) inConflict() bool {
 	var first *exec
 	for _, e := range t.execs {
 		switch {
-		case e.state != ExecAnswered:
+		case !e.said():
 		case first == nil:
 			first = e
 		case e.outcome.result() != first.outcome.result():
@@ -193,6 +204,11 @@ type exec struct {
 }
 
 func (e *exec) live() bool { return e.state == ExecAssigned || e.state == ExecRunning }
+
+// said tells whether its provider signed an answer.
+func (e *exec) said() bool {
+	return e.state == ExecAnswered || e.state == ExecLost && !e.outcome.Output.IsZero()
+}
 
 func (e *exec) leaseID() (id proto.LeaseID) {
 	if e.lease != nil {
