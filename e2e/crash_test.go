@@ -34,6 +34,25 @@ func TestAProviderIsKilledWhileRunning(t *testing.T) {
 	isAvailableLess(t, me, victim)
 }
 
+// A provider takes tasks, stays in touch, and never answers: when their time is
+// over others get them.
+func TestAProviderThatNeverAnswersBlocksNobody(t *testing.T) {
+	m := newMesh(t)
+	m.provider("p1")
+	m.provider("p2")
+	mute := m.node("mute", gated)
+	me := m.requester("me")
+	w := me.watch(me.submit("-n", "6", "--confidence", "0.7", "--timeout", "1s", guest(t, "environ")))
+	w.until("running at the mute one", func(d *api.DescribeJobResponse) bool {
+		return len(executions(d, "running", mute.id)) > 0
+	})
+	d := w.completed()
+	isRight(t, me, d)
+	if len(executions(d, "lost", mute.id)) == 0 {
+		t.Errorf("no execution was lost at the mute provider:\n%v", d.Tasks)
+	}
+}
+
 func find(d *api.DescribeJobResponse, id string) *api.Execution {
 	for _, task := range d.Tasks {
 		for _, e := range task.Executions {
@@ -96,7 +115,7 @@ func TestAProviderIsKilledWhileUploading(t *testing.T) {
 	victim := m.provider("victim")
 	me := m.requester("me")
 	me.knows(victim)
-	w := me.watch(me.submit("--confidence", "0.7", "--disk", "256MiB", guest(t, "torrent")))
+	w := me.watch(me.submit("--confidence", "0.7", guest(t, "torrent")))
 	before := w.until("answered by the victim", func(d *api.DescribeJobResponse) bool {
 		return len(executions(d, "answered", victim.id)) > 0
 	})
@@ -114,8 +133,8 @@ func TestAProviderIsKilledWhileUploading(t *testing.T) {
 	m.provider("p1")
 	m.provider("p2")
 	d := w.completed()
-	if got := len(me.logs(d.Job.Id, 0)); got != 192<<20 {
-		t.Errorf("the task printed %d bytes, want %d", got, 192<<20)
+	if got := len(me.logs(d.Job.Id, 0)); got != 96<<20 {
+		t.Errorf("the task printed %d bytes, want %d", got, 96<<20)
 	}
 }
 

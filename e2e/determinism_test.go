@@ -24,8 +24,8 @@ func TestTheSameJobGivesTheSameBytesEverywhere(t *testing.T) {
 		name string
 		args []string
 	}{
-		{"chaos", []string{"-n", "2", "--env", "A=b", guest(t, "chaos"), "--", "one", "two"}},
-		{"wordcount", []string{"-i", books + ":/in", "--split", "files", "-O", "/out", "--reduce", guest(t, "merge"), guest(t, "wordcount")}},
+		{"chaos", []string{"-n", "2", "--confidence", "0.7", "--env", "A=b", guest(t, "chaos"), "--", "one", "two"}},
+		{"wordcount", []string{"--confidence", "0.7", "-i", books + ":/in", "--split", "files", "-O", "/out", "--reduce", guest(t, "merge"), guest(t, "wordcount")}},
 	}
 	for _, job := range jobs {
 		t.Run(job.name, func(t *testing.T) {

@@ -25,7 +25,7 @@ import (
 // How long things may take before a test gives up on them. They are there to
 // end a test that hangs, not to measure.
 const (
-	startLimit   = 10 * time.Second
+	startLimit   = 30 * time.Second
 	stopLimit    = 30 * time.Second
 	commandLimit = 120 * time.Second
 	eventLimit   = 90 * time.Second

@@ -118,7 +118,7 @@ func (t *town) takeAnnouncement(data []byte) error {
 	}
 	if t.provider != nil {
 		h := heard{announcement: a, from: env.Signer, expires: env.Expires}
-		t.crew.try(func(ctx context.Context) { t.provider.consider(ctx, h) })
+		t.provider.bidders.try(func(ctx context.Context) { t.provider.consider(ctx, h) })
 	}
 	return nil
 }

@@ -27,24 +27,24 @@ type job struct {
 	events chan func(*scheduler.Job) // a burst of answers; senders wait when it is full
 	over   chan struct{}             // closed when the loop has ended
 
+	// Owned by the loop; who is started by the loop takes copies along.
+	core       *scheduler.Job
+	phase      int
+	tasks      []proto.Task
+	prog       proto.Program
+	inputBytes int64 // of the largest task
+	leases     map[proto.LeaseID]*taken
+	local      map[proto.ExecutionID]context.CancelFunc
+	later      []func(*scheduler.Job) // events of the loop's own making
+	ctx        context.Context        // of the loop
+
 	mu       sync.Mutex // guards all below
 	progress progress
 	waiting  string
 	watchers map[chan update]struct{}
-	running  bool
-	ended_   bool
+	running  bool   // the loop takes events
+	finished bool   // the job never changes again
 	canceled string // why, before the loop took it
-
-	// owned by the loop
-	core       *scheduler.Job
-	phase      int
-	leases     map[proto.LeaseID]*taken
-	later      []func(*scheduler.Job) // events of the loop's own making
-	local      map[proto.ExecutionID]context.CancelFunc
-	tasks      []proto.Task
-	prog       proto.Program
-	inputBytes int64           // of the largest task
-	ctx        context.Context // of the loop
 }
 
 // An update is what a watcher hears.
@@ -61,7 +61,7 @@ func (r *requester) newJob(id proto.JobID, spec proto.Specification, rec jobReco
 		local: make(map[proto.ExecutionID]context.CancelFunc),
 	}
 	if n := len(j.progress.History); n > 0 && j.progress.History[n-1].State.Ended() {
-		j.ended_ = true
+		j.finished = true
 		close(j.over)
 	}
 	return j
@@ -70,7 +70,7 @@ func (r *requester) newJob(id proto.JobID, spec proto.Specification, rec jobReco
 func (j *job) ended() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.ended_
+	return j.finished
 }
 
 // post hands an event to the loop; it is dropped once the loop has ended.

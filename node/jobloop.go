@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mustermesh/muster/internal/content"
@@ -24,7 +25,7 @@ func (j *job) run(ctx context.Context) error {
 	j.ctx = ctx
 	for {
 		if err := j.setPhase(); err != nil {
-			return j.giveUp(err)
+			return j.giveUp(err, nil)
 		}
 		if err := j.loop(ctx); err != nil || ctx.Err() != nil {
 			return err
@@ -54,7 +55,7 @@ func (j *job) setPhase() error {
 	now := j.r.now()
 	j.core = scheduler.NewJob(now, scheduler.JobConfig{
 		Self: j.r.self, Announcement: j.r.announcement(j, j.prog, len(j.tasks), 1), Tasks: len(j.tasks),
-		Checkers: trust.Checkers(j.spec.Confidence), LocalSlots: j.localSlots(), LocalOnly: j.record.Local,
+		Checkers: trust.Checkers(j.spec.Confidence), OwnRun: j.spec.Confidence > trust.Reached(trust.MaxCheckers), LocalSlots: j.localSlots(), LocalOnly: j.record.Local,
 		LocalEngine: j.r.box.engine, Timeout: j.prog.Timeout, Startup: j.startup(), QueueTimeout: j.spec.QueueTimeout, StandIn: j.r.standIn,
 		Epoch: uint64(now.UnixMilli()), Rand: newRand(),
 	})
@@ -94,16 +95,23 @@ func (j *job) localSlots() int {
 }
 
 // giveUp ends a job whose outputs cannot be put together, on account of what they
-// are; any other error is ours, and ends the node.
-func (j *job) giveUp(err error) error {
-	if !errors.Is(err, content.ErrTooMany) && !errors.Is(err, content.ErrPath) && !errors.Is(err, content.ErrMalformed) {
+// are; any other error is ours, and ends the node. What was settled is kept.
+func (j *job) giveUp(err error, settled []int) error {
+	theirs := []error{content.ErrTooMany, content.ErrPath, content.ErrMalformed, content.ErrNotFound, content.ErrCorrupt}
+	if !slices.ContainsFunc(theirs, func(e error) bool { return errors.Is(err, e) }) {
 		return err
 	}
 	j.mu.Lock()
 	j.progress.History = append(j.progress.History, transition{scheduler.Failed, "outputs: " + err.Error(), j.r.now().UnixMilli()})
-	j.ended_, j.running = true, false
 	j.mu.Unlock()
-	return j.write(context.WithoutCancel(j.ctx), nil, store.Durable)
+	if err := j.write(context.WithoutCancel(j.ctx), settled, store.Durable); err != nil {
+		return err
+	}
+	j.receipts(settled)
+	j.mu.Lock()
+	j.finished, j.running = true, false
+	j.mu.Unlock()
+	return nil
 }
 
 // laterPause is how soon a job tries again what the node had no room for.
@@ -173,8 +181,8 @@ func (j *job) act(a scheduler.Actions) {
 	}
 	for _, as := range a.Assign {
 		if l := j.leases[as.Lease]; l != nil {
+			l.expect(as.Execution, as.Task) // before the answer can be here
 			l.send(proto.Frame{Task: &proto.Assignment{Execution: as.Execution, Task: j.tasks[as.Task]}})
-			l.expect(as.Execution, as.Task)
 		}
 	}
 	for _, l := range a.Local {
@@ -210,7 +218,7 @@ func (j *job) commit(a scheduler.Actions) error {
 	}
 	if state == scheduler.Completed && !j.midway(state) {
 		if err := j.buildOutput(ctx); err != nil {
-			return j.giveUp(err)
+			return j.giveUp(err, a.Settled)
 		}
 	}
 	j.note(a)
@@ -218,6 +226,9 @@ func (j *job) commit(a scheduler.Actions) error {
 		d := store.Lazy
 		if len(a.Settled) > 0 || final {
 			d = store.Durable
+			if err := j.r.content().FlushFiles(ctx); err != nil {
+				return err
+			}
 		}
 		if err := j.write(ctx, a.Settled, d); err != nil {
 			return err
@@ -239,8 +250,34 @@ func (j *job) keepOutputs(ctx context.Context, settled []int) error {
 		if v.Settlement.Output.IsZero() {
 			continue
 		}
-		if err := j.r.retain(ctx, j, v.Settlement.Output, v.Executions); err != nil {
+		if err := j.retain(ctx, v.Settlement.Output, v.Executions); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// retain keeps the output of a settled task: pinned for the job, no longer for
+// the execution that it came from.
+func (j *job) retain(ctx context.Context, output proto.CID, executions []scheduler.ExecView) error {
+	store, tag := j.r.content(), jobTag(j.r.self, j.id)+":out"
+	if err := store.Record(ctx, content.Node{CID: output}, content.Use{Class: content.Result, Tag: tag}); err != nil {
+		return err
+	}
+	if err := store.Pin(ctx, output, tag); err != nil {
+		return err
+	}
+	for _, e := range executions {
+		_, h, answered := j.heldAnswer(e.ID)
+		switch {
+		case answered && len(h.blocks) > 0: // it was not pinned, so the store may have let it go
+			if err := store.PutMany(ctx, h.blocks); err != nil {
+				return err
+			}
+		case answered, e.Peer == j.r.self:
+			if err := store.Unpin(ctx, resultTag(j.r.self, e.ID)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -315,7 +352,7 @@ func (j *job) advance() (again bool, err error) {
 	}
 	j.r.directory.closeJob(j.r.self, j.id)
 	j.mu.Lock()
-	j.ended_, j.running = true, false
+	j.finished, j.running = true, false
 	j.mu.Unlock()
 	j.tell(update{phase: j.phase})
 	return false, nil

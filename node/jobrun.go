@@ -14,15 +14,22 @@ import (
 // runLocal runs a task in this node's own sandbox.
 func (j *job) runLocal(a scheduler.RunLocal) {
 	ctx, cancel := context.WithCancel(j.ctx)
-	task := j.tasks[a.Task]
+	task, prog, phase := j.tasks[a.Task], j.prog, j.phase
 	j.local[a.Execution] = cancel
+	post := func(event func(*scheduler.Job)) {
+		j.post(func(core *scheduler.Job) {
+			if j.phase == phase {
+				event(core)
+			}
+		})
+	}
 	started := j.r.crew.try(func(context.Context) {
 		defer cancel()
 		answer, err := j.r.box.run(ctx, work{
-			owner: j.r.self, program: j.prog, task: task, tag: resultTag(j.r.self, a.Execution),
-			started: func() { j.post(func(core *scheduler.Job) { core.Started(j.r.now(), a.Execution) }) },
+			owner: j.r.self, program: prog, task: task, tag: resultTag(j.r.self, a.Execution),
+			started: func() { post(func(core *scheduler.Job) { core.Started(j.r.now(), a.Execution) }) },
 		})
-		j.post(func(core *scheduler.Job) {
+		post(func(core *scheduler.Job) {
 			delete(j.local, a.Execution)
 			j.localOver(core, a.Execution, answer, err)
 		})

@@ -23,7 +23,10 @@ type taken struct {
 	peer  proto.PeerID
 	price proto.Credits
 	epoch uint64
-	out   chan []byte // frames to send; more than can be in flight
+	phase int // of the job
+	prog  proto.Program
+	list  []proto.Task // of the phase
+	out   chan []byte  // frames to send; more than can be in flight
 	done  chan struct{}
 	ctx   context.Context
 	stop  context.CancelFunc
@@ -38,13 +41,14 @@ type held struct {
 	envelope []byte
 	hash     proto.Hash
 	answer   proto.Answer
+	blocks   []content.Block // that came with it: the store may have dropped them
 }
 
 // openLease awards a lease and follows it.
 func (j *job) openLease(o scheduler.OpenLease) {
 	ctx, stop := context.WithCancel(j.ctx)
 	l := &taken{
-		j: j, id: o.Lease, peer: o.Peer, price: o.Price, epoch: o.Epoch,
+		j: j, id: o.Lease, peer: o.Peer, price: o.Price, epoch: o.Epoch, phase: j.phase, prog: j.prog, list: j.tasks,
 		out: make(chan []byte, min(16+16*len(j.tasks), 2048)), done: make(chan struct{}), ctx: ctx, stop: stop,
 		tasks: make(map[proto.ExecutionID]int), answers: make(map[proto.ExecutionID]held),
 	}
@@ -116,7 +120,7 @@ func (l *taken) follow(frame proto.AwardFrame) (*scheduler.No, error) {
 	if !reply.Reply.Accepted {
 		return &scheduler.No{Reason: reply.Reply.Reason, Detail: reply.Reply.Detail}, nil
 	}
-	l.j.post(func(core *scheduler.Job) { core.LeaseAccepted(l.peer, l.id) })
+	l.post(func(core *scheduler.Job) { core.LeaseAccepted(l.peer, l.id) })
 	r.net.Protect(l.peer, "lease")
 	defer r.net.Unprotect(l.peer, "lease")
 	return nil, l.exchange(s)
@@ -230,12 +234,12 @@ func (l *taken) take(s *p2p.Stream, f proto.Frame) error {
 		return l.takeAnswer(s, f.Answer)
 	case f.Failure != nil:
 		if l.forget(f.Failure.Execution) {
-			j.post(func(core *scheduler.Job) {
+			l.post(func(core *scheduler.Job) {
 				core.ExecutionFailed(j.r.now(), f.Failure.Execution, f.Failure.Reason, f.Failure.Detail)
 			})
 		}
 	case f.Started != nil:
-		j.post(func(core *scheduler.Job) { core.Started(j.r.now(), *f.Started) })
+		l.post(func(core *scheduler.Job) { core.Started(j.r.now(), *f.Started) })
 	case f.Ping, f.Log != nil:
 	default:
 		return j.r.strike(s, "lease frame out of turn")
@@ -272,42 +276,77 @@ func (l *taken) takeAnswer(s *p2p.Stream, f *proto.AnswerFrame) error {
 	if !ok {
 		return nil // cancelled meanwhile, or fenced off
 	}
-	if a.Digest != proto.TaskDigest(j.prog, j.tasks[index]) {
+	if a.Digest != proto.TaskDigest(l.prog, l.list[index]) {
 		return j.r.strike(s, "answer to another task")
 	}
-	l.mu.Lock()
-	l.answers[a.Execution] = held{envelope: f.Answer, hash: env.Hash, answer: a}
-	l.mu.Unlock()
 	l.send(proto.Frame{Ack: &proto.Ack{Execution: a.Execution}})
-	complete := l.keepBlocks(a, f.Blocks)
-	j.post(func(core *scheduler.Job) {
+	h := held{envelope: f.Answer, hash: env.Hash, answer: a, blocks: l.keepBlocks(f.Blocks)}
+	l.mu.Lock()
+	l.answers[a.Execution] = h
+	l.mu.Unlock()
+	complete, malformed := l.complete(a)
+	l.post(func(core *scheduler.Job) {
 		now := j.r.now()
 		wanted := core.Answered(now, a.Execution, scheduler.Outcome{
 			Output: a.Output, Engine: a.Engine, Result: a.Outcome, ExitCode: a.ExitCode, Trap: a.Trap, CPU: a.CPU, Wall: a.Wall,
 		})
-		if wanted && complete {
+		switch {
+		case wanted && malformed != nil:
+			core.FetchFailed(now, a.Execution, proto.ClipDetail(malformed.Error()))
+		case wanted && complete:
 			core.Held(now, index, a.Output)
 		}
 	})
 	return nil
 }
 
-// keepBlocks stores the blocks that came with an answer; it tells whether the
-// whole output is here.
-func (l *taken) keepBlocks(a proto.Answer, bs []proto.Block) bool {
-	store := l.j.r.content()
-	if len(bs) > 0 {
-		list := make([]content.Block, len(bs))
-		for i, b := range bs {
-			list[i] = content.Block{CID: b.CID, Data: b.Data}
+// post hands in an event of the lease's phase; one that comes when the next has
+// begun is dropped.
+func (l *taken) post(event func(*scheduler.Job)) {
+	l.j.post(func(core *scheduler.Job) {
+		if l.j.phase == l.phase {
+			event(core)
 		}
-		if err := store.PutMany(l.ctx, list); err != nil {
-			l.j.r.net.Misbehaved(l.peer, "blocks that do not match their ids")
-			return false
-		}
+	})
+}
+
+// keepBlocks stores the blocks that came with an answer, and gives those that
+// are what they say.
+func (l *taken) keepBlocks(bs []proto.Block) []content.Block {
+	if len(bs) == 0 {
+		return nil
 	}
-	missing, err := store.Missing(l.ctx, a.Output, 1)
-	return err == nil && len(missing) == 0
+	list := make([]content.Block, len(bs))
+	for i, b := range bs {
+		list[i] = content.Block{CID: b.CID, Data: b.Data}
+	}
+	if err := l.j.r.content().PutMany(l.ctx, list); err != nil {
+		l.j.r.net.Misbehaved(l.peer, "blocks that do not match their ids")
+		return nil
+	}
+	return list
+}
+
+// complete tells whether the whole output of an answer is here, and if so, what
+// is wrong with its form.
+func (l *taken) complete(a proto.Answer) (yes bool, malformed error) {
+	r := l.j.r
+	missing, err := r.content().Missing(l.ctx, a.Output, 1)
+	if err != nil || len(missing) > 0 {
+		return false, nil
+	}
+	return true, r.checkOutput(l.ctx, a)
+}
+
+// withoutBlocks forgets the blocks of an answer that is held: they are not to be
+// stored again.
+func (l *taken) withoutBlocks(h held) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.answers[h.answer.Execution]; ok {
+		h.blocks = nil
+		l.answers[h.answer.Execution] = h
+	}
 }
 
 // dropLeases ends all leases and waits for them: the phase is over.

@@ -10,6 +10,7 @@ import (
 	"github.com/mustermesh/muster/node/api"
 	"github.com/mustermesh/muster/p2p"
 	"github.com/mustermesh/muster/proto"
+	"github.com/mustermesh/muster/scheduler"
 )
 
 // An offer is a lease stream that a node opened to a lender, with what it said
@@ -279,6 +280,50 @@ func TestBlocksWithWrongIdsBesideAnAnswerCount(t *testing.T) {
 	}
 	if s := ends(t, j); s.Accepted != 1 {
 		t.Errorf("%s, %d accepted; want 1: the output itself is right", s.State, s.Accepted)
+	}
+}
+
+// TestAnOutputThatIsNoResultDoesNotEndTheNode: whatever a provider names as its
+// output, and nobody checks.
+func TestAnOutputThatIsNoResultDoesNotEndTheNode(t *testing.T) {
+	n := newRequesterNode(t)
+	for _, c := range []struct {
+		name string
+		root func() (content.Node, error)
+	}{
+		{"a file", func() (content.Node, error) { return n.content.AddReader(t.Context(), bytes.NewReader([]byte("file"))) }},
+		{"an empty directory", func() (content.Node, error) { return n.content.NewDir(t.Context()) }},
+	} {
+		for _, count := range []uint32{1, 2} {
+			node, err := c.root()
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := newLender(t, n)
+			req := unchecked(t)
+			req.Job.Count = count
+			j := submit(t, n.node, req)
+			l.bids(t, n, j)
+			o := l.next(t).accepts(t)
+			for _, task := range o.tasks {
+				a, _ := l.answer(t, n, o)
+				a.Execution, a.Digest = task.Execution, proto.TaskDigest(o.award.Program, task.Task)
+				a.Output, a.OutputSize = node.CID, uint64(node.Size)
+				o.says(t, l.sealed(n, a))
+			}
+			eventually(t, "the answers count as lost", func() bool {
+				tasks, _, _, err := j.views(t.Context())
+				return err == nil && len(tasks[0].Executions) > 0 && tasks[0].Executions[0].State == scheduler.ExecLost
+			})
+			if s := j.summary(); s.Accepted != 0 {
+				t.Errorf("%s: %d accepted, want none", c.name, s.Accepted)
+			}
+			j.cancel("the test is over")
+			ends(t, j)
+		}
+	}
+	if s := ends(t, submit(t, n.node, &api.SubmitJobRequest{Job: small(t, "noop"), Local: true})); s.State != "completed" {
+		t.Errorf("afterwards a job is %s, want completed", s.State)
 	}
 }
 

@@ -156,7 +156,7 @@ func open(cfg Config, log *slog.Logger, parts Parts, online bool) (n *node, clos
 	if c, ok := n.exec.(closer); ok {
 		closers = append(closers, c.Close)
 	}
-	n.box = &sandbox{exec: n.exec, content: n.content, self: n.self, fetch: n.fetchFor, temp: cfg.tempPath(), maxProgram: cfg.MaxProgram}
+	n.box = &sandbox{exec: n.exec, content: n.content, self: n.self, fetch: n.fetchFor, temp: cfg.tempPath(), maxProgram: cfg.MaxProgram, maxInput: int64(cfg.Cache)}
 
 	if online {
 		if n.net, err = p2p.Open(n.netConfig(), log.With("part", "p2p")); err != nil {
@@ -279,7 +279,8 @@ func (n *node) serve(ctx context.Context, socket string, ready func(Info)) error
 		g.Go(func() error { return r.Run(ctx) })
 	}
 	if n.provider != nil {
-		n.provider.crew = n.crew
+		n.provider.crew, n.provider.bidders = n.crew, newCrew(ctx, 256)
+		defer n.provider.bidders.wait()
 		g.Go(func() error { return n.provider.Run(ctx) })
 	}
 	if n.net != nil {

@@ -20,6 +20,7 @@ type output struct {
 	stdout, stderr *spool
 	parts          []content.Part
 	dirs           []string
+	release        func() // of the hold on what was added; nil before
 }
 
 // Paths in an output root.
@@ -43,6 +44,7 @@ func (o *output) Dir(path string) error {
 }
 
 func (o *output) File(path string, size int64, r io.Reader) error {
+	o.hold()
 	n, err := o.content.AddReader(o.ctx, r)
 	if err != nil {
 		return err
@@ -51,8 +53,17 @@ func (o *output) File(path string, size int64, r io.Reader) error {
 	return nil
 }
 
+// hold keeps what is added from the cache's trimming, until discard. It begins
+// with the first file, not while the guest runs: that may be for days.
+func (o *output) hold() {
+	if o.release == nil {
+		o.release = o.content.Hold()
+	}
+}
+
 // root builds the tree.
 func (o *output) root(ctx context.Context, status string) (content.Node, error) {
+	o.hold()
 	for _, f := range []struct {
 		path string
 		open func() (io.Reader, error)
@@ -111,6 +122,9 @@ func (o *output) emptyDirs(ctx context.Context) error {
 func (o *output) discard() {
 	o.stdout.remove()
 	o.stderr.remove()
+	if o.release != nil {
+		o.release()
+	}
 }
 
 // spoolMemory is how much of a stream stays in memory, in bytes; the rest goes

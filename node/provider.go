@@ -25,7 +25,8 @@ const (
 	leaseSilence = 15 * time.Second // a side that hears nothing for so long gives up
 	pingEvery    = 5 * time.Second
 	bidTimeout   = 10 * time.Second
-	answerLife   = time.Hour // of signed bids, answers, receipts
+	reachTimeout = 3 * time.Second // for the whole of an answer to an announcement
+	answerLife   = time.Hour       // of signed bids, answers, receipts
 )
 
 // A provider carries out the lending side: it answers announcements with bids,
@@ -36,6 +37,8 @@ type provider struct {
 	box  *sandbox
 	acct *accounts
 	crew *crew
+
+	bidders *crew // considers announcements; who floods them fills this one alone
 
 	mu      sync.Mutex // guards all below
 	book    *scheduler.Book
@@ -122,7 +125,7 @@ func (p *provider) consider(ctx context.Context, h heard) {
 	} else {
 		frame.Bid = p.sign(proto.PurposeBid, from, answerLife, bid.Marshal())
 	}
-	ctx, done := context.WithTimeout(ctx, bidTimeout)
+	ctx, done := context.WithTimeout(ctx, reachTimeout)
 	defer done()
 	if err := p.reach(ctx, from, a.Addrs); err != nil {
 		p.log.Debug("requester not reached", "peer", from, "job", a.Job, "err", err)
@@ -146,17 +149,27 @@ func (p *provider) count(r proto.Reason) {
 // startNext starts what the book says may start.
 func (p *provider) startNext() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	var declined []scheduler.Queued
 	for _, q := range p.book.Next() {
 		l := p.leases[q.Lease]
 		ctx, cancel := context.WithCancel(p.crew.ctx)
-		if !p.crew.try(func(context.Context) { p.execute(ctx, l, q) }) {
-			cancel()
-			delete(l.open, q.Assignment.Execution)
-			p.book.Done(p.now(), q.Lease)
+		if p.crew.try(func(context.Context) { p.execute(ctx, l, q) }) {
+			l.running[q.Assignment.Execution] = cancel
 			continue
 		}
-		l.running[q.Assignment.Execution] = cancel
+		cancel()
+		delete(l.open, q.Assignment.Execution)
+		p.book.Done(p.now(), q.Lease)
+		declined = append(declined, q)
+	}
+	p.mu.Unlock()
+	for _, q := range declined {
+		p.mu.Lock()
+		l := p.leases[q.Lease]
+		p.mu.Unlock()
+		if l != nil {
+			p.send(l, proto.Frame{Failure: &proto.Failure{Execution: q.Assignment.Execution, Reason: proto.ReasonBusy, Detail: "the node has too much to do, or is ending"}})
+		}
 	}
 }
 
@@ -222,7 +235,7 @@ func (p *provider) freed() {
 		}
 		delete(p.busy, key)
 		if p.now().Before(h.expires) {
-			p.crew.try(func(ctx context.Context) { p.consider(ctx, h) })
+			p.bidders.try(func(ctx context.Context) { p.consider(ctx, h) })
 		}
 	}
 }

@@ -267,26 +267,6 @@ func newRand() *rand.Rand {
 	return rand.New(rand.NewChaCha8(seed))
 }
 
-// retain keeps an output of a job: pinned under the job's tag, no longer under
-// the execution's.
-func (r *requester) retain(ctx context.Context, j *job, output proto.CID, executions []scheduler.ExecView) error {
-	tag := jobTag(r.self, j.id) + ":out"
-	if err := r.content().Record(ctx, content.Node{CID: output}, content.Use{Class: content.Result, Tag: tag}); err != nil {
-		return err
-	}
-	if err := r.content().Pin(ctx, output, tag); err != nil {
-		return err
-	}
-	for _, e := range executions {
-		if e.Peer == r.self {
-			if err := r.content().Unpin(ctx, resultTag(r.self, e.ID)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 func (r *requester) content() *content.Store { return r.box.content }
 
 // readAll reads a small file of the content store whole.

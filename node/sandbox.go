@@ -28,6 +28,7 @@ type sandbox struct {
 	shown      shown
 	temp       string // folder for spooled output
 	maxProgram int64  // bytes
+	maxInput   int64  // bytes fetched for one task
 	engine     proto.Engine
 }
 
@@ -53,8 +54,6 @@ func (f *failure) Error() string { return f.reason.String() + ": " + f.detail }
 // run executes one task. Its error is a *failure unless ctx ended. The output
 // root is recorded and pinned under w.tag.
 func (s *sandbox) run(ctx context.Context, w work) (proto.Answer, error) {
-	release := s.content.Hold()
-	defer release()
 	if err := s.ensure(ctx, w); err != nil {
 		return proto.Answer{}, err
 	}
@@ -108,8 +107,8 @@ func (s *sandbox) ensure(ctx context.Context, w work) error {
 		class content.Class
 	}{
 		{w.program.Code, s.maxProgram + s.maxProgram/64, code},
-		{w.task.Input, maxInput, content.Job},
-		{w.task.Stdin, maxInput, content.Job},
+		{w.task.Input, s.maxInput, content.Job},
+		{w.task.Stdin, s.maxInput, content.Job},
 	}
 	for _, n := range needs {
 		if n.root.IsZero() {
@@ -131,7 +130,7 @@ func (s *sandbox) ensure(ctx context.Context, w work) error {
 	return nil
 }
 
-// maxInput is how large the input of one task may be, in bytes.
+// maxInput is how large an input of this node's own jobs may be, in bytes.
 const maxInput = 64 << 30
 
 func (s *sandbox) prepare(ctx context.Context, w work, out *output) (executor.Task, error) {

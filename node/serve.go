@@ -245,18 +245,35 @@ func (s *server) ShowTrust(_ context.Context, req *connect.Request[api.ShowTrust
 	if err != nil {
 		return nil, code(err)
 	}
-	evidence, err := s.n.ledger.Evidence(id, maxEvidenceShown)
+	evidence, err := s.n.ledger.Evidence(id, 0)
 	if err != nil && len(evidence) == 0 {
 		return nil, code(err)
 	}
 	out := &api.ShowTrustResponse{Standing: standingMessage(s.n.ledger.Standing(s.n.now(), id))}
-	for _, e := range evidence {
+	for _, e := range worthShowing(evidence) {
 		out.Evidence = append(out.Evidence, &api.Evidence{
 			TimeMs: e.Time.UnixMilli(), Kind: e.Kind.String(), Job: e.Job.String(), Task: uint32(e.Task),
 			Digest: e.Digest.String(), Answered: e.Output.String(), Right: e.Right.String(), Detail: e.Detail, Answer: e.Answer,
 		})
 	}
 	return connect.NewResponse(out), nil
+}
+
+// worthShowing gives all proofs, and of the rest the newest.
+func worthShowing(all []trust.Evidence) []trust.Evidence {
+	room := maxEvidenceShown
+	for _, e := range all {
+		if len(e.Answer) > 0 {
+			room--
+		}
+	}
+	return slices.DeleteFunc(all, func(e trust.Evidence) bool {
+		if len(e.Answer) > 0 {
+			return false
+		}
+		room--
+		return room < 0
+	})
 }
 
 // peer gives the peer that an id, or the unambiguous ending of one that this
