@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -193,3 +194,5 @@ func (l *Ledger) Evidence(peer proto.PeerID, limit int) ([]Evidence, error) {
 	}
 	return list, unread
 }
+
+func byPeerID(a, b proto.PeerID) int { return bytes.Compare(a[:], b[:]) }
