@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
-	"testing"
 
 	"connectrpc.com/connect"
 
@@ -202,13 +201,4 @@ func executions(d *api.DescribeJobResponse, state, peer string) (es []*api.Execu
 		}
 	}
 	return es
-}
-
-func mustDescribe(t *testing.T, h *home, job string) *api.DescribeJobResponse {
-	t.Helper()
-	resp, err := h.api().DescribeJob(context.Background(), connect.NewRequest(&api.DescribeJobRequest{Job: job}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.Msg
 }

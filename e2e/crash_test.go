@@ -115,7 +115,7 @@ func TestAProviderIsKilledWhileUploading(t *testing.T) {
 	victim := m.provider("victim")
 	me := m.requester("me")
 	me.knows(victim)
-	w := me.watch(me.submit("--confidence", "0.7", guest(t, "torrent")))
+	w := me.watch(me.submit(m.notHere(guest(t, "torrent"))))
 	before := w.until("answered by the victim", func(d *api.DescribeJobResponse) bool {
 		return len(executions(d, "answered", victim.id)) > 0
 	})

@@ -138,9 +138,7 @@ func TestTheRequesterStandsInForMissingCheckers(t *testing.T) {
 	}
 	var jobs []summary
 	me.json(&jobs, "job", "list")
-	var d document
-	me.json(&d, "job", "describe", jobs[0].ID)
-	if got := d.Tasks[0].How; got != how {
+	if got := me.described(jobs[0].ID).Tasks[0].How; got != how {
 		t.Errorf("the task was verified by %q, want %q", got, how)
 	}
 }

@@ -69,13 +69,8 @@ func TestWhatCannotBeSettledIsDisputed(t *testing.T) {
 	m := newMesh(t)
 	honest, liar := m.provider("honest"), m.node("liar", constant)
 	me := m.home("me")
-	spec := filepath.Join(m.dir, "job.yaml")
-	text := fmt.Sprintf("program: {wasm: %q}\nlimits: {timeout: 10m}\nverify: {confidence: 0.7, referee_budget: 1s}\n", guest(t, "environ"))
-	if err := os.WriteFile(spec, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	var d document
-	out := me.muster("run", "-o", "json", spec)
+	out := me.muster("run", "-o", "json", m.notHere(guest(t, "environ")))
 	me.decode(out, 6, &d)
 	if d.Job.State != "disputed" {
 		t.Errorf("the job is %s, want disputed", d.Job.State)
@@ -84,7 +79,7 @@ func TestWhatCannotBeSettledIsDisputed(t *testing.T) {
 		t.Errorf("stderr does not say so:\n%s", out.stderr)
 	}
 	answers := map[string]string{}
-	for _, e := range mustDescribeOffline(me, d.Job.ID).Tasks[0].Executions {
+	for _, e := range me.described(d.Job.ID).Tasks[0].Executions {
 		answers[e.Peer] = e.State
 	}
 	if answers[honest.id] != "answered" || answers[liar.id] != "answered" {
@@ -97,7 +92,20 @@ func TestWhatCannotBeSettledIsDisputed(t *testing.T) {
 	}
 }
 
-func mustDescribeOffline(h *home, job string) (d document) {
+// notHere gives the specification of a job that its requester must not run
+// itself: one run may take longer than its referee's budget.
+func (m *mesh) notHere(program string) string {
+	m.t.Helper()
+	spec := filepath.Join(m.dir, "job.yaml")
+	text := fmt.Sprintf("program: {wasm: %q}\nlimits: {timeout: 10m}\nverify: {confidence: 0.7, referee_budget: 1s}\n", program)
+	if err := os.WriteFile(spec, []byte(text), 0o600); err != nil {
+		m.t.Fatal(err)
+	}
+	return spec
+}
+
+// described gives a job as `muster job describe` does.
+func (h *home) described(job string) (d document) {
 	h.t.Helper()
 	h.json(&d, "job", "describe", job)
 	return d

@@ -20,7 +20,8 @@ func TestACrewTakesWorkUntilItIsFullOrEnds(t *testing.T) {
 			}
 			done.Add(1)
 		}
-		if !c.try(piece) || !c.try(piece) || c.try(piece) {
+		first, second, third := c.try(piece), c.try(piece), c.try(piece)
+		if !first || !second || third {
 			t.Error("want two pieces taken and the third declined")
 		}
 		finish <- struct{}{}

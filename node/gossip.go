@@ -30,6 +30,7 @@ type town struct {
 	advert    func() proto.Advert
 	looking   func() bool // does the requester want more providers?
 	crew      *crew
+	opened    *opened
 }
 
 func (t *town) join() {
@@ -84,11 +85,17 @@ func (t *town) openBrief(data []byte, p proto.Purpose, most time.Duration) (prot
 }
 
 func (t *town) parseAnnouncement(data []byte) (proto.Envelope, proto.Announcement, error) {
+	if o, ok := t.opened.get(data); ok && t.now().Before(o.env.Expires) {
+		return o.env, o.announcement, nil
+	}
 	env, err := t.openBrief(data, proto.PurposeAnnouncement, announceLifetime)
 	if err != nil {
 		return env, proto.Announcement{}, err
 	}
 	a, err := proto.ParseAnnouncement(env.Body)
+	if err == nil {
+		t.opened.put(data, openedAnnouncement{env, a})
+	}
 	return env, a, err
 }
 

@@ -43,6 +43,7 @@ type job struct {
 	waiting  string
 	watchers map[chan update]struct{}
 	running  bool   // the loop takes events
+	begun    bool   // its loop was started
 	finished bool   // the job never changes again
 	canceled string // why, before the loop took it
 }
@@ -71,6 +72,16 @@ func (j *job) ended() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.finished
+}
+
+// begin tells whether the loop is still to be started: a job that is submitted
+// while the requester begins is met twice.
+func (j *job) begin() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	begun := j.begun
+	j.begun = true
+	return !begun
 }
 
 // post hands an event to the loop; it is dropped once the loop has ended.

@@ -338,17 +338,6 @@ func (l *taken) complete(a proto.Answer) (yes bool, malformed error) {
 	return true, r.checkOutput(l.ctx, a)
 }
 
-// withoutBlocks forgets the blocks of an answer that is held: they are not to be
-// stored again.
-func (l *taken) withoutBlocks(h held) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if _, ok := l.answers[h.answer.Execution]; ok {
-		h.blocks = nil
-		l.answers[h.answer.Execution] = h
-	}
-}
-
 // dropLeases ends all leases and waits for them: the phase is over.
 func (j *job) dropLeases() {
 	for _, l := range j.leases {

@@ -209,7 +209,7 @@ func (n *node) assemble() (err error) {
 	if err := n.letGo(context.TODO()); err != nil {
 		return err
 	}
-	n.town = &town{common: n.common, provider: n.provider, requester: n.requester, advert: n.advert, looking: n.looking}
+	n.town = &town{common: n.common, provider: n.provider, requester: n.requester, advert: n.advert, looking: n.looking, opened: newOpened(2 * maxHeard)}
 	n.town.join()
 	n.offer()
 	return nil

@@ -59,10 +59,15 @@ func newRequester(c *common, db *store.DB, ledger *trust.Ledger, acct *accounts)
 // submitted, and returns when all loops have stopped.
 func (r *requester) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
+	begin := func(j *job) {
+		if j.begin() {
+			g.Go(func() error { return j.run(ctx) })
+		}
+	}
 	r.mu.Lock()
 	for _, id := range r.order {
 		if j := r.jobs[id]; r.net != nil && !j.ended() { // who only reads leaves them alone
-			g.Go(func() error { return j.run(ctx) })
+			begin(j)
 		}
 	}
 	r.mu.Unlock()
@@ -72,7 +77,7 @@ func (r *requester) Run(ctx context.Context) error {
 			case <-ctx.Done():
 				return nil
 			case j := <-r.starts:
-				g.Go(func() error { return j.run(ctx) })
+				begin(j)
 			}
 		}
 	})

@@ -97,6 +97,8 @@ func (s *sandbox) ensure(ctx context.Context, w work) error {
 	if w.program.CodeSize > uint64(s.maxProgram) {
 		return &failure{proto.ReasonDisk, fmt.Sprintf("the program has %d bytes; at most %d are taken", w.program.CodeSize, s.maxProgram)}
 	}
+	release := s.content.Hold() // until what is fetched is recorded
+	defer release()
 	code := content.Public
 	if w.program.Private {
 		code = content.Job
@@ -115,6 +117,7 @@ func (s *sandbox) ensure(ctx context.Context, w work) error {
 			continue
 		}
 		if missing, err := s.content.Missing(ctx, n.root, 1); err == nil && len(missing) == 0 && s.mayRead(w.owner, n.root) {
+			s.content.Touch(n.root)
 			continue
 		}
 		if len(w.from) == 0 {

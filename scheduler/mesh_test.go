@@ -280,10 +280,9 @@ type provider struct {
 
 // lent is the provider's end of a lease.
 type lent struct {
-	id    proto.LeaseID
-	dead  bool // nothing travels any more
-	over  bool
-	heard time.Time
+	id   proto.LeaseID
+	dead bool // nothing travels any more
+	over bool
 }
 
 func (m *mesh) add(does behaviour, slots int, price proto.Credits) *provider {
