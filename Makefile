@@ -14,7 +14,7 @@ GUEST := GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 go build -trimpath -ldflags '-s -
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 TESTFLAGS ?=
-FUZZTIME ?= 10s
+FUZZTIME ?= 50000x
 # The end-to-end tests start real processes, which -race slows down and does not
 # look into.
 RACE_PACKAGES ?= $$(go list ./... | grep -v -e /e2e -e /bench -e /examples -e /archtest)
@@ -69,7 +69,7 @@ lint: ## gofmt, vet, staticcheck, a tidy go.mod
 	go mod tidy -diff
 
 .PHONY: fuzz
-fuzz: ## every fuzz target for FUZZTIME (10s); PKG=./proto for one package
+fuzz: ## every fuzz target for FUZZTIME (50000x: so many inputs); PKG=./proto for one package
 	@for dir in $(or $(PKG),$$(grep -rl --include='*_test.go' --exclude-dir=testdata '^func Fuzz' . | xargs -r -n1 dirname | sort -u)); do \
 		listed=$$(go test -list '^Fuzz' $$dir); \
 		for target in $$(grep '^Fuzz' <<<"$$listed" || true); do \

@@ -249,7 +249,7 @@ func (m *mesh) requester(name string) *daemon {
 
 func (h *home) start(args ...string) *daemon {
 	h.t.Helper()
-	args = append([]string{"daemon", "-o", "json", "--cpu", "2", "--slots", "2", "--memory", "4GiB", "--accept-weak-isolation"}, args...)
+	args = append([]string{"daemon", "-o", "json", "--cpu", "2", "--slots", "2", "--memory", "4GiB", "--accept-weak-isolation", "--until-eof"}, args...)
 	return h.launch(exec.Command(built.muster, args...))
 }
 
@@ -288,7 +288,7 @@ func (h *home) launch(cmd *exec.Cmd) *daemon {
 	if err := errors.Join(err1, err2, cmd.Start()); err != nil {
 		h.t.Fatal(err)
 	}
-	d.release = func() { stdin.Close() }
+	d.release = func() { _, _ = stdin.Write([]byte("\n")) }
 	h.t.Cleanup(d.tidy)
 	said := make(chan error, 1) // so that the reader never waits
 	go func() {                 // ends with the process, for which tidy waits

@@ -23,17 +23,26 @@ const kindVar = "MUSTER_E2E_NODE"
 
 // Kinds of nodes that the muster binary cannot be.
 const (
-	gated    = "gated"    // an honest provider that keeps its results back until its standard input ends
+	gated    = "gated"    // an honest provider that keeps its results back until something comes on its standard input
 	constant = "constant" // answers every task with the same bytes
 	tenth    = "tenth"    // runs everything, and falsifies one task of ten
 	vanisher = "vanisher" // answers at once without running anything, and is gone when it feels checked
 )
 
 // runNode is a node as a program outside this module would build it: the real
-// sandbox, behind something of its own.
+// sandbox, behind something of its own. It ends with its standard input, so that
+// it does not outlive the tests.
 func runNode(kind string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	released := make(chan struct{})
+	go func() { // ends with the input, or with the process
+		if n, _ := os.Stdin.Read(make([]byte, 1)); n == 1 {
+			close(released)
+		}
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		stop()
+	}()
 	cfg := node.DefaultConfig()
 	cfg.Home, cfg.Network, cfg.MDNS = os.Getenv("MUSTER_HOME"), os.Getenv("MUSTER_NETWORK"), false
 	cfg.Listen = strings.Split(os.Getenv("MUSTER_LISTEN"), ",")
@@ -50,7 +59,7 @@ func runNode(kind string) int {
 			if err != nil {
 				return nil, err
 			}
-			return crook(kind, real)
+			return crook(kind, real, released)
 		},
 		Ready: func(i node.Info) {
 			b, _ := json.Marshal(map[string]any{"id": i.ID, "addrs": i.Addrs}) // strings alone
@@ -64,15 +73,10 @@ func runNode(kind string) int {
 	return 0
 }
 
-func crook(kind string, real *executor.WASM) (executor.Executor, error) {
+func crook(kind string, real *executor.WASM, released chan struct{}) (executor.Executor, error) {
 	switch kind {
 	case gated:
-		g := &gate{WASM: real, open: make(chan struct{})}
-		go func() { // ends with the input, or with the process
-			_, _ = io.Copy(io.Discard, os.Stdin)
-			close(g.open)
-		}()
-		return g, nil
+		return &gate{WASM: real, open: released}, nil
 	case constant:
 		return &liar{WASM: real, lie: func(t executor.Task) executor.Task {
 			t.Sink = &falsified{Sink: t.Sink, deaf: true, first: "forty-two\n"}

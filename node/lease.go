@@ -36,6 +36,10 @@ type taken struct {
 	answers map[proto.ExecutionID]held
 }
 
+// leaseTag keeps the connection of a lease from being trimmed, whatever becomes of
+// others with the same peer.
+func leaseTag(id proto.LeaseID) string { return "lease:" + id.String() }
+
 // A held answer waits for its task to be settled.
 type held struct {
 	envelope []byte
@@ -121,8 +125,8 @@ func (l *taken) follow(frame proto.AwardFrame) (*scheduler.No, error) {
 		return &scheduler.No{Reason: reply.Reply.Reason, Detail: reply.Reply.Detail}, nil
 	}
 	l.post(func(core *scheduler.Job) { core.LeaseAccepted(l.peer, l.id) })
-	r.net.Protect(l.peer, "lease")
-	defer r.net.Unprotect(l.peer, "lease")
+	r.net.Protect(l.peer, leaseTag(l.id))
+	defer r.net.Unprotect(l.peer, leaseTag(l.id))
 	return nil, l.exchange(s)
 }
 

@@ -100,7 +100,7 @@ func (p *provider) take(l *lent) *scheduler.No {
 		return no
 	}
 	p.leases[l.award.Lease] = l
-	p.net.Protect(l.from, "lease")
+	p.net.Protect(l.from, leaseTag(l.award.Lease))
 	return nil
 }
 
@@ -215,7 +215,7 @@ func (p *provider) end(l *lent) {
 		p.expired = append(p.expired, retained{tag, until})
 	}
 	clear(l.unseen)
-	p.net.Unprotect(l.from, "lease")
+	p.net.Unprotect(l.from, leaseTag(l.award.Lease))
 }
 
 // maxGrace bounds what a requester can ask a provider to keep.

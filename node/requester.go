@@ -93,6 +93,10 @@ func (r *requester) load(ctx context.Context) error {
 	slices.SortFunc(records, func(a, b jobRecord) int { return cmp.Compare(a.Number, b.Number) })
 	for _, rec := range records {
 		envelope, err := r.readAll(ctx, rec.Spec)
+		if errors.Is(err, content.ErrNotFound) || errors.Is(err, content.ErrCorrupt) {
+			r.log.Error("a job is lost: its specification cannot be read", "root", rec.Spec, "err", err)
+			continue // the others go on
+		}
 		if err != nil {
 			return fmt.Errorf("job record: %w", err)
 		}

@@ -166,6 +166,9 @@ func (j *Job) usable(t *task, p *peer) bool {
 	if p.bid == nil && (!p.present || p.Ineligible != nil || permanent(p.refusal) || !t.begun()) {
 		return false
 	}
+	if !p.present && p.misses > 0 { // it failed, and is gone: its bid means nothing until it bids again
+		return false
+	}
 	if until, forever := t.restsUntil(p.ID); forever || j.now.Before(until) {
 		if !forever {
 			j.wakeAt(until)
