@@ -34,7 +34,7 @@ func (n *node) letGo(ctx context.Context) error {
 		owner, _, _ := strings.Cut(rest, ":")
 		switch {
 		case kind == "import" || kind == "result" && owner == n.self.String():
-			if err := n.content.Unpin(ctx, p.Tag); err != nil {
+			if err := n.content.Release(ctx, p.Tag); err != nil {
 				return fmt.Errorf("unpin %s: %w", p.Tag, err)
 			}
 		case kind == "result" && n.provider != nil:

@@ -275,7 +275,7 @@ func (j *job) retain(ctx context.Context, output proto.CID, executions []schedul
 				return err
 			}
 		case answered, e.Peer == j.r.self:
-			if err := store.Unpin(ctx, resultTag(j.r.self, e.ID)); err != nil {
+			if err := store.Release(ctx, resultTag(j.r.self, e.ID)); err != nil {
 				return err
 			}
 		}

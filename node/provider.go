@@ -103,7 +103,7 @@ func (p *provider) sweep(ctx context.Context) {
 }
 
 func (p *provider) forget(ctx context.Context, tag string) {
-	if err := p.box.content.Unpin(ctx, tag); err != nil {
+	if err := p.box.content.Release(ctx, tag); err != nil {
 		p.log.Warn("unpin output", "err", err)
 	}
 }

@@ -38,7 +38,7 @@ func (r *requester) submit(ctx context.Context, req *api.SubmitJobRequest, fetch
 	defer release()
 	im := &importer{r: r, fetch: fetch, progress: progress, tag: "import:" + proto.ExecutionID(newNonce()).String()}
 	defer func() {
-		if err := r.content().Unpin(context.WithoutCancel(ctx), im.tag); err != nil {
+		if err := r.content().Release(context.WithoutCancel(ctx), im.tag); err != nil {
 			r.log.Warn("unpin inputs", "err", err)
 		}
 	}()

@@ -273,3 +273,20 @@ func TestClassNames(t *testing.T) {
 		}
 	}
 }
+
+func TestReleaseLeavesNeitherPinNorUse(t *testing.T) {
+	s, ctx := openStore(t), t.Context()
+	n := s.add(t, "kept for a while")
+	for _, tag := range []string{"mine", "other"} {
+		if err := errors.Join(s.Record(ctx, n, Use{Class: Result, Tag: tag}), s.Pin(ctx, n.CID, tag)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Release(ctx, "mine"); err != nil {
+		t.Fatal(err)
+	}
+	root, err := s.Stat(n.CID)
+	if err != nil || len(root.Uses) != 1 || root.Uses[0].Tag != "other" || len(root.Pins) != 1 || root.Pins[0] != "other" {
+		t.Errorf("root %+v, %v; want the other's use and pin alone", root, err)
+	}
+}

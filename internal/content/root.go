@@ -241,6 +241,18 @@ func (s *Store) Pin(ctx context.Context, root proto.CID, tag string) error {
 
 // Unpin lets go of every root that tag pins.
 func (s *Store) Unpin(ctx context.Context, tag string) error {
+	return s.unpin(ctx, tag, func(p Pin) [][]byte { return [][]byte{pinKey(p.Tag, p.Root), pinOfKey(p.Root, p.Tag)} })
+}
+
+// Release is Unpin, and Forget of each of those roots under the same tag: for
+// an owner that is done with all that it has.
+func (s *Store) Release(ctx context.Context, tag string) error {
+	return s.unpin(ctx, tag, func(p Pin) [][]byte {
+		return [][]byte{pinKey(p.Tag, p.Root), pinOfKey(p.Root, p.Tag), useKey(p.Root, p.Tag)}
+	})
+}
+
+func (s *Store) unpin(ctx context.Context, tag string, keys func(Pin) [][]byte) error {
 	pins, err := s.pins(pinTagPrefix(tag))
 	if err != nil {
 		return fmt.Errorf("unpin %s: %w", tag, err)
@@ -248,7 +260,7 @@ func (s *Store) Unpin(ctx context.Context, tag string) error {
 	for batch := range slices.Chunk(pins, 1000) {
 		var deletes [][]byte
 		for _, p := range batch {
-			deletes = append(deletes, pinKey(p.Tag, p.Root), pinOfKey(p.Root, p.Tag))
+			deletes = append(deletes, keys(p)...)
 		}
 		if err := s.kv.Apply(ctx, nil, deletes); err != nil {
 			return fmt.Errorf("unpin %s: %w", tag, err)
