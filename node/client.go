@@ -124,7 +124,7 @@ func become(ctx context.Context, cfg Config, mode Mode, log *slog.Logger, parts 
 	if !online {
 		socket = shortSocket(filepath.Join(cfg.Home, fmt.Sprintf("read-%d.sock", os.Getpid())))
 	}
-	n, closeNode, err := open(cfg, log, parts, online)
+	n, closeNode, err := open(ctx, cfg, log, parts, online)
 	if err != nil {
 		return nil, err
 	}

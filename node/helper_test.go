@@ -88,7 +88,7 @@ func startNode(t testing.TB, cfg Config) *running {
 
 func startWith(t testing.TB, cfg Config, parts Parts) *running {
 	t.Helper()
-	n, closeNode, err := open(cfg, testLog(t), parts, true)
+	n, closeNode, err := open(t.Context(), cfg, testLog(t), parts, true)
 	if err != nil {
 		t.Fatal(err)
 	}

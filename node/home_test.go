@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ func TestADatabaseThatCannotBeReadIsRefusedInClearWords(t *testing.T) {
 		if err := c.spoil(cfg.Home); err != nil {
 			t.Fatal(err)
 		}
-		_, _, err := open(cfg, testLog(t), Parts{}, true)
+		_, _, err := open(t.Context(), cfg, testLog(t), Parts{}, true)
 		if !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
@@ -66,7 +67,7 @@ func TestAJobRecordOfANewerVersionIsRefused(t *testing.T) {
 	n := startNode(t, cfg)
 	put(t, n.db, jobKey(proto.JobID{1}, "/job"), jobRecord{Version: recordVersion + 1})
 	n.stop()
-	if _, _, err := open(cfg, testLog(t), Parts{}, true); !errors.Is(err, errNewerRecord) {
+	if _, _, err := open(t.Context(), cfg, testLog(t), Parts{}, true); !errors.Is(err, errNewerRecord) {
 		t.Errorf("%v, want %v", err, errNewerRecord)
 	}
 }
@@ -80,7 +81,7 @@ func TestAProgressRecordOfANewerVersionIsRefused(t *testing.T) {
 	p.Version = recordVersion + 1
 	put(t, n.db, jobKey(j.id, "/progress"), p)
 	n.stop()
-	if _, _, err := open(cfg, testLog(t), Parts{}, true); !errors.Is(err, errNewerRecord) {
+	if _, _, err := open(t.Context(), cfg, testLog(t), Parts{}, true); !errors.Is(err, errNewerRecord) {
 		t.Errorf("%v, want %v", err, errNewerRecord)
 	}
 }
@@ -89,7 +90,7 @@ func TestAProgressRecordOfANewerVersionIsRefused(t *testing.T) {
 // never ran again.
 func TestAJobIsOnDiskBeforeItsIdIsGiven(t *testing.T) {
 	cfg := testConfig(t, randomNetwork())
-	n, closeNode, err := open(cfg, testLog(t), Parts{}, true) // never served
+	n, closeNode, err := open(t.Context(), cfg, testLog(t), Parts{}, true) // never served
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,5 +171,13 @@ func TestPinsOfARunThatIsGoneAreLetGo(t *testing.T) {
 	}
 	if len(n.provider.expired) != 1 {
 		t.Errorf("%d outputs of others wait for the end of their grace, want 1", len(n.provider.expired))
+	}
+}
+
+func TestANodeThatIsToldToEndWhileItBeginsIsNoFailure(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Run(ctx, testConfig(t, randomNetwork()), testLog(t), Parts{}); err != nil {
+		t.Errorf("got %v, want nothing: it was asked to", err)
 	}
 }

@@ -412,7 +412,7 @@ func dirBlock(t testing.TB, id proto.CID) (proto.CID, []byte) {
 	t.Helper()
 	cfg := testConfig(t, "dirs")
 	cfg.Roles = []string{RoleRequester}
-	n, closeNode, err := open(cfg, testLog(t), Parts{}, true)
+	n, closeNode, err := open(t.Context(), cfg, testLog(t), Parts{}, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,6 +68,9 @@ func Init(cfg Config) (id string, err error) {
 // returns nil when ctx ended, and an error when the node cannot go on.
 func Run(ctx context.Context, cfg Config, log *slog.Logger, parts Parts) error {
 	n, closeNode, err := openPatiently(ctx, cfg, log, parts)
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return nil // told to end while it began
+	}
 	if err != nil {
 		return err
 	}
@@ -84,7 +87,7 @@ const openPatience = 3 * time.Second
 func openPatiently(ctx context.Context, cfg Config, log *slog.Logger, parts Parts) (*node, func(), error) {
 	deadline := time.Now().Add(openPatience)
 	for {
-		n, closeNode, err := open(cfg, log, parts, true)
+		n, closeNode, err := open(ctx, cfg, log, parts, true)
 		var locked *store.LockedError
 		if !errors.As(err, &locked) || time.Now().After(deadline) {
 			return n, closeNode, err
@@ -103,7 +106,7 @@ func openPatiently(ctx context.Context, cfg Config, log *slog.Logger, parts Part
 
 // open opens the parts of a node in order; the function that it gives closes
 // them in reverse. Offline, there is no network.
-func open(cfg Config, log *slog.Logger, parts Parts, online bool) (n *node, closeAll func(), err error) {
+func open(ctx context.Context, cfg Config, log *slog.Logger, parts Parts, online bool) (n *node, closeAll func(), err error) {
 	if _, err := Init(cfg); err != nil {
 		return nil, nil, err
 	}
@@ -164,7 +167,7 @@ func open(cfg Config, log *slog.Logger, parts Parts, online bool) (n *node, clos
 		}
 		closers = append(closers, n.net.Close)
 	}
-	return n, shut, n.assemble()
+	return n, shut, n.assemble(ctx)
 }
 
 // emptyDir makes dir, without what an earlier run left in it.
@@ -184,9 +187,9 @@ func (n *node) netConfig() p2p.Config {
 }
 
 // assemble joins the parts: the drivers, and what the network serves.
-func (n *node) assemble() (err error) {
+func (n *node) assemble(ctx context.Context) (err error) {
 	if n.net != nil && (n.cfg.has(RoleProvider) || n.cfg.has(RoleRequester)) {
-		if n.print, err = n.exec.Fingerprint(context.TODO()); err != nil {
+		if n.print, err = n.exec.Fingerprint(ctx); err != nil {
 			return fmt.Errorf("sandbox: %w", err)
 		}
 	}
@@ -194,7 +197,7 @@ func (n *node) assemble() (err error) {
 	n.requester = newRequester(n.common, n.db, n.ledger, n.acct)
 	n.requester.box, n.requester.localSlots = n.box, max(n.cfg.Lend.Slots, 1)
 	n.requester.standIn = n.started.Add(n.cfg.ClientWarmUp)
-	if err := n.requester.load(context.TODO()); err != nil {
+	if err := n.requester.load(ctx); err != nil {
 		return err
 	}
 	n.directory.changed = n.requester.peersChanged
@@ -206,7 +209,7 @@ func (n *node) assemble() (err error) {
 			return err
 		}
 	}
-	if err := n.letGo(context.TODO()); err != nil {
+	if err := n.letGo(ctx); err != nil {
 		return err
 	}
 	n.town = &town{common: n.common, provider: n.provider, requester: n.requester, advert: n.advert, looking: n.looking, opened: newOpened(2 * maxHeard)}

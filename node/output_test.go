@@ -18,7 +18,7 @@ import (
 func newTestOutput(t *testing.T) (*output, *content.Store, string) {
 	t.Helper()
 	cfg := testConfig(t, randomNetwork())
-	n, closeNode, err := open(cfg, testLog(t), Parts{}, false)
+	n, closeNode, err := open(t.Context(), cfg, testLog(t), Parts{}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
