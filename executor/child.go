@@ -41,7 +41,7 @@ func ChildMain() {
 // its tasks one after the other until the parent is gone.
 func serveChild(conn *frameConn) error {
 	os.Clearenv()
-	runtime.GOMAXPROCS(min(2, runtime.NumCPU()))
+	runtime.GOMAXPROCS(2) // a guest that computes never yields: the second is for what is sent meanwhile
 	body, err := expect(conn, frameSetup)
 	if err != nil {
 		return err
@@ -101,7 +101,8 @@ func runNext(conn *frameConn, m *machine, body []byte) error {
 	if err != nil {
 		return err
 	}
-	out := &output{conn: conn, sent: time.Now()}
+	out := newOutput(conn)
+	defer out.end()
 	in := &inputs{sizes: o.inputSize, fetch: fetchFrom(conn)}
 	h, err := newHost(o, in.readAt, out.write)
 	if err != nil {
@@ -116,9 +117,7 @@ func runNext(conn *frameConn, m *machine, body []byte) error {
 		return err
 	}
 	d.cpu = time.Duration(cpuTime() - before)
-	if err := out.emit(); err != nil {
-		return err
-	}
+	out.end()
 	for _, p := range slices.Sorted(slices.Values(o.outputs)) {
 		if err := sendOutput(conn, h.fs, p); err != nil {
 			return err

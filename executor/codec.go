@@ -8,6 +8,13 @@ import "encoding/binary"
 func appendU32(b []byte, v uint32) []byte { return binary.LittleEndian.AppendUint32(b, v) }
 func appendU64(b []byte, v uint64) []byte { return binary.LittleEndian.AppendUint64(b, v) }
 
+func appendBool(b []byte, v bool) []byte {
+	if v {
+		return append(b, 1)
+	}
+	return append(b, 0)
+}
+
 func appendString(b []byte, s string) []byte {
 	return append(appendU32(b, uint32(len(s))), s...)
 }

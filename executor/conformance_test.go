@@ -31,7 +31,9 @@ func testConformance(t *testing.T, x Executor) {
 	t.Run("stop ends a guest and may be repeated", func(t *testing.T) { testStop(t, x) })
 	t.Run("a bad program says what to do", func(t *testing.T) { testBadPrograms(t, x) })
 	t.Run("a bad task is refused", func(t *testing.T) { testBadTasks(t, x) })
-	t.Run("logs can be followed", func(t *testing.T) { testLogs(t, x) })
+	t.Run("output can be followed", func(t *testing.T) { testTail(t, x) })
+	t.Run("a program says how far it is", func(t *testing.T) { testProgress(t, x) })
+	t.Run("a program that then computes for ever has said it all", func(t *testing.T) { testSilence(t, x) })
 }
 
 func TestWASMConforms(t *testing.T) { testConformance(t, openTest(t, quickChild(t))) }
@@ -313,32 +315,5 @@ func testBadTasks(t *testing.T, x Executor) {
 	k.Limits.Memory = 1 << 60
 	if _, err := x.Start(t.Context(), k); !errors.Is(err, ErrRefused) {
 		t.Errorf("much memory: got %v", err)
-	}
-}
-
-func testLogs(t *testing.T, x Executor) {
-	k := tourTask(t, "echo", "hello")
-	k.Stdin = strings.NewReader(strings.Repeat(".", 3*MaxLog))
-	k.Limits.Disk = 1 << 30 >> 3
-	e, sink := start(t, x, k)
-	var log []byte
-	next, err := int64(0), error(nil)
-	for err == nil {
-		var p []byte
-		var at int64
-		p, at, err = e.Logs(t.Context(), next)
-		if at > next {
-			log = nil // some of it was gone already
-		}
-		log, next = append(log, p...), at+int64(len(p))
-	}
-	if _, err := e.Wait(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if all := sink.stdout.String(); !strings.HasSuffix(all, string(log)) || next != int64(len(all)) || len(log) == 0 {
-		t.Errorf("the log ends at %d with %d bytes, stdout has %d", next, len(log), len(all))
-	}
-	if p, at, _ := e.Logs(t.Context(), 0); len(p) != MaxLog || at != next-MaxLog {
-		t.Errorf("kept %d bytes from %d on", len(p), at)
 	}
 }

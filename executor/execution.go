@@ -12,7 +12,13 @@ import (
 // watchEvery is how often a running child's memory is looked at.
 const watchEvery = 100 * time.Millisecond
 
-// An execution is one task in one box. It is an Execution.
+var (
+	_ Execution  = (*execution)(nil)
+	_ Tailer     = (*execution)(nil)
+	_ Progresser = (*execution)(nil)
+)
+
+// An execution is one task in one box.
 type execution struct {
 	w      *WASM
 	box    *box
@@ -21,7 +27,9 @@ type execution struct {
 	ctx    context.Context // ends when nothing that the host does for it is of use any more
 	cancel context.CancelCauseFunc
 	logs   logBuffer
-	begun  time.Time
+
+	progress progressCell
+	begun    time.Time
 
 	done chan struct{} // closed when the three below are final
 	res  Result
@@ -57,8 +65,12 @@ func (e *execution) Stop() {
 	<-e.done
 }
 
-func (e *execution) Logs(ctx context.Context, from int64) ([]byte, int64, error) {
+func (e *execution) Tail(ctx context.Context, from int64) ([]Piece, int64, error) {
 	return e.logs.read(ctx, from)
+}
+
+func (e *execution) Progress(ctx context.Context, after uint64) (Progress, error) {
+	return e.progress.read(ctx, after)
 }
 
 // fail kills the child, unless the execution is over already.
@@ -79,6 +91,7 @@ func (e *execution) fail(cause error) {
 func (e *execution) run() {
 	defer close(e.done)
 	defer e.logs.close()
+	defer e.progress.close()
 	e.begun = time.Now()
 	e.mu.Lock()
 	e.timer = time.AfterFunc(min(watchEvery, e.task.Limits.Timeout), e.watch)
@@ -171,7 +184,7 @@ func (e *execution) finish(out *receiver, body []byte) (Result, error) {
 	res := Result{
 		Outcome: d.outcome, ExitCode: d.code, PeakMemory: d.peak,
 		CPU: min(d.cpu, wall*time.Duration(runtime.NumCPU())), Wall: wall,
-		StdoutBytes: out.stdout, StderrBytes: out.stderr,
+		StdoutBytes: out.stdout, StderrBytes: out.stderr, DiskFull: d.full,
 	}
 	if d.outcome == Trapped {
 		res.Trap = Traps[d.trap]

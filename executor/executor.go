@@ -60,15 +60,53 @@ type Execution interface {
 	// Stop kills the execution and returns once it is dead. It may be called
 	// again, and after the end.
 	Stop()
-	// Logs gives what the guest wrote to stdout and stderr, in the order in which
-	// it was written, from byte from of that log on. It blocks until there is
-	// something; at the end it gives io.EOF. Only the last MaxLog bytes are kept:
-	// at is where p begins, and is later than from when the beginning is gone.
-	Logs(ctx context.Context, from int64) (p []byte, at int64, err error)
 }
 
-// MaxLog is how much of an execution's log is kept, in bytes.
-const MaxLog = 1 << 20
+// A Tailer is an Execution whose output can be read while it runs, as WASM's
+// can. Its method may be called concurrently, and after the end.
+type Tailer interface {
+	// Tail gives what the guest wrote to stdout and stderr, in the order in which
+	// it was written, from byte from of that log on: 0 at first, then the next of
+	// the call before. It blocks until there is something; at the end it gives
+	// io.EOF. The pieces of one call have at most 256 KiB together, and belong to
+	// the caller.
+	//
+	// Only the last MaxLog bytes are kept, and of a guest that goes to and fro
+	// between its streams only the last MaxRuns runs: a Piece whose Offset is
+	// beyond the end of the one before it in its stream tells how much is gone in
+	// between, and the Result how much each stream had.
+	Tail(ctx context.Context, from int64) (pieces []Piece, next int64, err error)
+}
+
+// A Piece is a part of what a guest wrote to one of its streams.
+type Piece struct {
+	Stderr bool
+	Offset uint64 // in that stream, bytes
+	Data   []byte // 1 to proto.MaxLogChunk bytes
+}
+
+// What is kept of an execution's output for Tail.
+const (
+	MaxLog  = 1 << 20 // bytes of both streams together
+	MaxRuns = 16384   // pieces, each of one stream
+)
+
+// A Progresser is an Execution whose guest can say how far it is, as WASM's can.
+// Its method may be called concurrently, and after the end.
+type Progresser interface {
+	// Progress gives the guest's latest word, once there is one with a number
+	// above after: 0 at first, then the Number of the call before. It blocks until
+	// then; at the end it gives the last one, and then io.EOF. Words are passed on
+	// at most 20 times a second: those in between are never seen.
+	Progress(ctx context.Context, after uint64) (Progress, error)
+}
+
+// A Progress is a guest's own word on how far it is. Nobody verified it.
+type Progress struct {
+	Number   uint64  // counts up from 1; may skip
+	Fraction float64 // 0 to 1, to the millionth; below 0: unknown
+	Text     string  // one line, at most proto.MaxProgress bytes; may be empty
+}
 
 // A Fingerprint describes an executor on this host.
 type Fingerprint struct {
@@ -230,7 +268,7 @@ func (o Outcome) String() string {
 }
 
 // A Result is what a guest did. Outcome, ExitCode, Trap, PeakMemory,
-// StdoutBytes, StderrBytes and Fuel are equal for equal tasks.
+// StdoutBytes, StderrBytes, DiskFull and Fuel are equal for equal tasks.
 type Result struct {
 	Outcome     Outcome
 	ExitCode    uint32
@@ -240,4 +278,7 @@ type Result struct {
 	PeakMemory  uint64 // bytes of linear memory at the end
 	StdoutBytes uint64
 	StderrBytes uint64
+	// DiskFull tells that a write to a file, stdout or stderr found no room
+	// within Limits.Disk. The guest was told, but may not have looked.
+	DiskFull bool
 }

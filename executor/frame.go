@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // The parent and a child talk over one socket in frames: a type, the length of
@@ -34,6 +35,7 @@ const (
 	frameFile
 	frameBytes
 	frameDone // the task's result; a child then waits for the next
+	frameProgress
 )
 
 const (
@@ -64,6 +66,8 @@ func bodyLimit(t frameType) int64 {
 		return maxText
 	case frameStdout, frameStderr, frameBytes:
 		return maxBulk
+	case frameProgress:
+		return 4 + maxProgressLine
 	case frameDir, frameFile:
 		return MaxPath + 16
 	}
@@ -72,12 +76,14 @@ func bodyLimit(t frameType) int64 {
 
 var errProtocol = errors.New("protocol broken")
 
-// A frameConn reads and writes frames. It is not safe for concurrent use, but
-// one goroutine may read while another one writes.
+// A frameConn reads and writes frames. One goroutine may read at a time; any
+// may write.
 type frameConn struct {
 	r    *bufio.Reader
-	w    *bufio.Writer
 	body []byte
+
+	mu sync.Mutex
+	w  *bufio.Writer
 }
 
 func newFrameConn(rw io.ReadWriter) *frameConn {
@@ -130,6 +136,8 @@ func (c *frameConn) put(t frameType, body ...[]byte) error {
 	if int64(n) > bodyLimit(t) {
 		return fmt.Errorf("%w: frame of type %d with %d bytes", errProtocol, t, n)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	var h [frameHeader]byte
 	h[0] = byte(t)
 	binary.LittleEndian.PutUint32(h[1:], uint32(n))
@@ -143,7 +151,11 @@ func (c *frameConn) put(t frameType, body ...[]byte) error {
 	return nil
 }
 
-func (c *frameConn) flush() error { return c.w.Flush() }
+func (c *frameConn) flush() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.w.Flush()
+}
 
 // send queues one frame and sends everything.
 func (c *frameConn) send(t frameType, body ...[]byte) error {

@@ -25,10 +25,14 @@ type fsys struct {
 type fetcher func(file uint32, p []byte, off int64)
 
 // A quota counts bytes against a limit.
-type quota struct{ used, limit uint64 }
+type quota struct {
+	used, limit uint64
+	refused     bool // once at least
+}
 
 func (q *quota) take(n uint64) bool {
 	if n > q.limit-q.used {
+		q.refused = true
 		return false
 	}
 	q.used += n

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 )
@@ -59,7 +60,7 @@ func hear(t *testing.T, says []byte) (Result, *strictSink, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.box = &box{conn: newFrameConn(script{bytes.NewReader(says)})}
+	e.box, e.begun = &box{conn: newFrameConn(script{bytes.NewReader(says)})}, time.Now()
 	res, err := e.converse()
 	if n := uint64(sink.stdout.Len()+sink.stderr.Len()) + sink.bytes; n > 1000+3 {
 		t.Errorf("%d bytes got through a quota of 1000, and 3 of input", n)
@@ -80,7 +81,7 @@ func say(frames ...any) []byte {
 }
 
 var goodChild = say(
-	frameStdout, []byte("hello"), frameRead, readRequest{stdinFile, 0, 10}.encode(),
+	frameStdout, []byte("hello"), frameRead, readRequest{stdinFile, 0, 10}.encode(), frameProgress, []byte("\x01\x00\x00\x00text"),
 	frameStderr, []byte("oops"), frameRead, readRequest{0, 1, 2}.encode(),
 	frameDir, appendString(nil, "out"), frameFile, encodeFile("out/x", 5), frameBytes, []byte("he"),
 	frameRead, readRequest{0, 0, 3}.encode(), frameBytes, []byte("llo"),
@@ -93,6 +94,7 @@ func TestAParentBelievesNothing(t *testing.T) {
 	}
 	big := make([]byte, 1001)
 	end := done{}.encode()
+	word := appendU32(nil, 1)
 	dir, file := func(p string) []byte { return appendString(nil, p) }, encodeFile
 	for name, says := range map[string][]byte{
 		"nothing":                    nil,
@@ -125,6 +127,10 @@ func TestAParentBelievesNothing(t *testing.T) {
 		"an outcome without meaning": say(frameDone, done{outcome: OutOfFuel}.encode()),
 		"frames after the end":       say(frameDone, end, frameStdout, []byte("x")),
 		"a fault":                    say(frameFault, []byte("no memory")),
+		"empty output":               say(frameStdout, []byte{}),
+		"half a word on progress":    say(frameProgress, []byte{1, 2}),
+		"progress after the end":     say(frameDir, dir("out"), frameProgress, word),
+		"progress without a break":   say(slices.Repeat([]any{frameProgress, word}, 1000)...),
 	} {
 		_, _, err := hear(t, says)
 		want := errProtocol
@@ -244,6 +250,9 @@ func FuzzWASI(f *testing.F) {
 		for calls := 0; len(script) >= 16 && calls < 500; calls++ {
 			for i := range s {
 				s[i] = uint64(script[i+1]) // -1 and other extremes for the high ones
+				if s[i] == 249 {
+					s[i] = progressFD
+				}
 				if s[i] >= 250 {
 					s[i] = -(256 - s[i])
 				}

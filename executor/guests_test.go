@@ -11,29 +11,37 @@ import (
 )
 
 // tour builds the guest testdata/guests/tour, once.
-var buildTour = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "tour")
+var buildTour = sync.OnceValues(func() ([]byte, error) { return buildGo("./testdata/guests/tour") })
+
+// buildGo gives the module of a Go program, or what the compiler says.
+func buildGo(pkg string) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "guest")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	out := filepath.Join(dir, "tour.wasm")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "./testdata/guests/tour")
+	out := filepath.Join(dir, "guest.wasm")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, pkg)
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
 	if b, err := cmd.CombinedOutput(); err != nil {
 		return b, err
 	}
 	return os.ReadFile(out)
-})
+}
 
-func tour(t testing.TB) Program {
+func tour(t testing.TB) Program { return goGuest(t, buildTour) }
+
+func goGuest(t testing.TB, build func() ([]byte, error)) Program {
 	t.Helper()
-	b, err := buildTour()
+	b, err := build()
 	if err != nil {
 		t.Fatalf("build the Go guest: %v\n%s", err, b)
 	}
 	return program(b)
 }
+
+// buildProgress builds the guest e2e/guests/progress, once.
+var buildProgress = sync.OnceValues(func() ([]byte, error) { return buildGo("../e2e/guests/progress") })
 
 // childDir holds the binary that is nothing but a sandbox; TestMain removes it.
 var childDir string

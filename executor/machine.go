@@ -117,7 +117,7 @@ func (m *machine) run(ctx context.Context, h *host, memory uint64) (done, error)
 		mod.Close(ctx)
 	}
 	d, err := outcome(err)
-	d.peak = uint64(m.mem.used)
+	d.peak, d.full = uint64(m.mem.used), h.fs.quota.refused
 	return d, err
 }
 

@@ -14,11 +14,7 @@ type setup struct {
 }
 
 func (s setup) encode() []byte {
-	b := []byte{0}
-	if s.spaces {
-		b[0] = 1
-	}
-	b = appendU32(b, uint32(s.omit))
+	b := appendU32(appendBool(nil, s.spaces), uint32(s.omit))
 	return appendU64(appendU64(b, s.maxMemory), s.maxDisk)
 }
 
@@ -34,11 +30,7 @@ func decodeSetup(body []byte) (setup, error) {
 func encodeHello(layers []Layer) []byte {
 	b := appendU32(nil, uint32(len(layers)))
 	for _, l := range layers {
-		on := byte(0)
-		if l.On {
-			on = 1
-		}
-		b = appendString(append(appendString(b, l.Name), on), l.Detail)
+		b = appendString(appendBool(appendString(b, l.Name), l.On), l.Detail)
 	}
 	return b
 }
@@ -161,17 +153,18 @@ type done struct {
 	trap    int // in Traps
 	cpu     time.Duration
 	peak    uint64
+	full    bool // a write found no room on the disk
 }
 
 func (r done) encode() []byte {
 	b := appendU32([]byte{byte(r.outcome)}, r.code)
 	b = append(b, byte(r.trap))
-	return appendU64(appendU64(b, uint64(r.cpu)), r.peak)
+	return appendBool(appendU64(appendU64(b, uint64(r.cpu)), r.peak), r.full)
 }
 
 func decodeDone(body []byte) (done, error) {
 	d := decoder{b: body}
-	r := done{outcome: Outcome(d.u8()), code: d.u32(), trap: int(d.u8()), cpu: time.Duration(d.u64()), peak: d.u64()}
+	r := done{outcome: Outcome(d.u8()), code: d.u32(), trap: int(d.u8()), cpu: time.Duration(d.u64()), peak: d.u64(), full: d.bool()}
 	if !d.ok() || r.outcome > Trapped || r.trap >= len(Traps) || r.cpu < 0 {
 		return done{}, fmt.Errorf("%w: result", errProtocol)
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"path"
 	"slices"
+	"time"
 )
 
 // A receiver takes what a child sends while it runs a task. It believes
@@ -17,6 +18,7 @@ type receiver struct {
 	last           string   // the path before this one
 	dirs           []string // that contain last, outermost first
 	entries        int
+	words          int  // on progress
 	after          bool // files have begun
 	buf            []byte
 }
@@ -47,6 +49,8 @@ func (r *receiver) take(t frameType, body []byte) error {
 	switch t {
 	case frameStdout, frameStderr:
 		return r.stream(t, body)
+	case frameProgress:
+		return r.progress(body)
 	case frameRead:
 		return r.serve(body)
 	case frameDir:
@@ -70,17 +74,30 @@ func (r *receiver) take(t frameType, body []byte) error {
 }
 
 func (r *receiver) stream(t frameType, p []byte) error {
-	if uint64(len(p)) > r.left || r.last != "" {
-		return bad("output beyond the quota, or after the end")
+	if len(p) == 0 || uint64(len(p)) > r.left || r.last != "" {
+		return bad("no output, or beyond the quota, or after the end")
 	}
 	r.left -= uint64(len(p))
-	r.e.logs.write(p)
+	r.e.logs.write(t == frameStderr, p)
 	if t == frameStdout {
 		r.stdout += uint64(len(p))
 		return ours("keep stdout", r.sink.Stdout(p))
 	}
 	r.stderr += uint64(len(p))
 	return ours("keep stderr", r.sink.Stderr(p))
+}
+
+// progress keeps the guest's latest word, unless the child talks more than an
+// honest one does.
+func (r *receiver) progress(body []byte) error {
+	d := decoder{b: body}
+	fraction := d.u32()
+	r.words++
+	if d.bad || r.last != "" || int64(r.words) > 16+2*int64(time.Since(r.e.begun)/outputDelay) {
+		return bad("progress malformed, too often, or after the end")
+	}
+	r.e.progress.set(fraction, cleanText(d.b))
+	return nil
 }
 
 // serve answers a request for input.

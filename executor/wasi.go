@@ -22,7 +22,7 @@ type host struct {
 	write     func(t frameType, p []byte)
 }
 
-// newHost gives the world of o. write takes stdout and stderr.
+// newHost gives the world of o. write takes stdout, stderr and progress.
 func newHost(o order, input fetcher, write func(frameType, []byte)) (*host, error) {
 	fs, err := newTree(o.entries, o.outputs, o.disk, input)
 	if err != nil {
@@ -30,12 +30,14 @@ func newHost(o order, input fetcher, write func(frameType, []byte)) (*host, erro
 	}
 	h := &host{args: append([]string{"program"}, o.args...), env: o.env, fs: fs, stdin: o.stdin, write: write}
 	h.random = rand.NewChaCha8(o.seed)
-	h.fds = []*desc{
+	h.fds = make([]*desc, progressFD+1)
+	copy(h.fds, []*desc{
 		{kind: kindStdin, rights: rightsRead},
 		{kind: kindStdout, rights: rightWrite},
 		{kind: kindStderr, rights: rightWrite},
 		{kind: kindDir, node: fs.root, rights: rightsAll, preopen: true},
-	}
+	})
+	h.fds[progressFD] = &desc{kind: kindProgress, rights: rightWrite}
 	fs.root.opens++
 	return h, nil
 }

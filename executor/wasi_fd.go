@@ -21,7 +21,12 @@ const (
 	kindStderr
 	kindFile
 	kindDir
+	kindProgress
 )
+
+// progressFD is the number under which a guest says how far it is. It is always
+// open.
+const progressFD = 1000
 
 // Rights, as far as they decide anything here, and flags.
 const (
@@ -35,9 +40,11 @@ const (
 )
 
 // File types as guests see them. Standard streams are of type "unknown", as
-// pipes are elsewhere, so that no guest takes them for a terminal.
+// pipes are elsewhere, so that no guest takes them for a terminal; that of
+// progress is one where C's stdio sends each line at once.
 const (
 	typeUnknown   = 0
+	typeCharacter = 2
 	typeDirectory = 3
 	typeRegular   = 4
 )
@@ -48,6 +55,8 @@ func (d *desc) fileType() byte {
 		return typeRegular
 	case kindDir:
 		return typeDirectory
+	case kindProgress:
+		return typeCharacter
 	}
 	return typeUnknown
 }
@@ -127,7 +136,7 @@ func (h *host) fdCheck(s []uint64) errno {
 
 func (h *host) fdClose(s []uint64) errno {
 	d, e := h.fd(s[0])
-	if e == 0 {
+	if e == 0 && d.kind != kindProgress {
 		h.fds[uint32(s[0])] = nil
 		h.close(d)
 	}
@@ -137,10 +146,12 @@ func (h *host) fdClose(s []uint64) errno {
 func (h *host) fdRenumber(s []uint64) errno {
 	d, e := h.fd(s[0])
 	old, e2 := h.fd(s[1])
-	if e != 0 || e2 != 0 {
+	switch {
+	case e != 0 || e2 != 0:
 		return eBadF
-	}
-	if d != old {
+	case d.kind == kindProgress || old.kind == kindProgress:
+		return eNotSup
+	case d != old:
 		h.fds[uint32(s[1])], h.fds[uint32(s[0])] = d, nil
 		h.close(old)
 	}

@@ -122,8 +122,12 @@ func (h *host) writeAll(d *desc, vec []uint64, count uint32, pos *int64) errno {
 
 // writeAt writes all of p or nothing.
 func (h *host) writeAt(d *desc, p []byte, off int64) errno {
-	if d.kind == kindFile {
+	switch d.kind {
+	case kindFile:
 		return h.fs.writeAt(d.node, p, off)
+	case kindProgress:
+		h.write(frameProgress, p)
+		return eOK
 	}
 	if !h.fs.quota.take(uint64(len(p))) {
 		return eNoSpc

@@ -290,19 +290,6 @@ func TestOurOwnFailuresAreNotTheGuests(t *testing.T) {
 	}
 }
 
-func TestAGigabyteOfOutput(t *testing.T) {
-	if testing.Short() {
-		t.Skip("NOT CHECKED in short mode: a guest that prints a gigabyte")
-	}
-	w := openTest(t, func(c *Config) { c.MaxDisk = 1 << 30 })
-	k := task(wat(t, "flood"))
-	k.Limits.Disk, k.Sink = 1<<30, discard{}
-	res, _ := mustRun(t, w, k)
-	if res.StdoutBytes != 1<<30 || res.ExitCode != uint32(eNoSpc) {
-		t.Errorf("%d bytes, exit code %d", res.StdoutBytes, res.ExitCode)
-	}
-}
-
 // A hugeFile is a tree with one file of zeros.
 type hugeFile int64
 

@@ -10,35 +10,22 @@ import (
 	"github.com/mustermesh/muster/proto"
 )
 
-// Tags under which content is recorded say whose it is, so that access can be
-// decided after a restart as before it.
-
-func jobTag(requester proto.PeerID, job proto.JobID) string {
-	return "job:" + requester.String() + ":" + job.String()
-}
-
-func resultTag(requester proto.PeerID, e proto.ExecutionID) string {
-	return "result:" + requester.String() + ":" + e.String()
-}
-
 // letGo releases the pins of an earlier run that nobody is left to release: of
-// imports, and of executions. What a provider keeps for others stays for the
-// longest grace that it may have promised.
+// imports, and of executions. What a provider keeps for others stays until they
+// come for it or its time is over.
 func (n *node) letGo(ctx context.Context) error {
 	pins, err := n.content.Pins()
 	if err != nil {
 		return fmt.Errorf("pins: %w", err)
 	}
 	for _, p := range pins {
-		kind, rest, _ := strings.Cut(p.Tag, ":")
-		owner, _, _ := strings.Cut(rest, ":")
+		kind, _, _ := strings.Cut(p.Tag, ":")
 		switch {
-		case kind == "import" || kind == "result" && owner == n.self.String():
+		case kind == "result" && n.provider != nil && n.provider.Keeps(p.Tag):
+		case kind == "import" || kind == "result":
 			if err := n.content.Release(ctx, p.Tag); err != nil {
 				return fmt.Errorf("unpin %s: %w", p.Tag, err)
 			}
-		case kind == "result" && n.provider != nil:
-			n.provider.expired = append(n.provider.expired, retained{p.Tag, n.now().Add(maxGrace)})
 		}
 	}
 	return nil
@@ -97,26 +84,4 @@ func (a *access) granted(owner, job string, asker proto.PeerID, root proto.CID, 
 	}
 	g, err := proto.ParseGrant(env.Body)
 	return err == nil && g.Root == root && g.Job.String() == job
-}
-
-// blocks shows the content store to the network.
-type blocks struct{ *content.Store }
-
-// Get gives a block to send or to walk; those of plain bytes are hashed at the
-// other end, not here.
-func (b blocks) Get(ctx context.Context, id proto.CID) ([]byte, error) {
-	if id.IsRaw() {
-		return b.Peek(ctx, id)
-	}
-	return b.Store.Get(ctx, id)
-}
-
-// Put keeps a block that the transfer has verified.
-func (b blocks) Put(ctx context.Context, id proto.CID, block []byte) error {
-	return b.Keep(ctx, id, block)
-}
-
-// Links gives what a block links to.
-func (b blocks) Links(id proto.CID, block []byte) ([]proto.CID, error) {
-	return content.Links(id, block)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mustermesh/muster/internal/content"
+	"github.com/mustermesh/muster/node/sandbox"
 	"github.com/mustermesh/muster/proto"
 )
 
@@ -45,10 +46,10 @@ func wantRefused(t *testing.T, what string, err error) {
 
 func TestPublicContentIsServedToAnyPeer(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
-	public := n.hold(t, content.Use{Class: content.Public, Tag: "blob:" + n.self.String() + ":"})
+	public := n.hold(t, content.Use{Class: content.Public, Tag: "blob:" + n.Self.String() + ":"})
 	unrecorded := n.hold(t, content.Use{})
 	for range 2 {
-		e := newStranger(t, n.network, nil).meets(t, n)
+		e := newStranger(t, n.Network, nil).meets(t, n)
 		wantServed(t, "public", e.gets(t, n, public, nil))
 		wantRefused(t, "content without a class", e.gets(t, n, unrecorded, nil))
 	}
@@ -56,42 +57,42 @@ func TestPublicContentIsServedToAnyPeer(t *testing.T) {
 
 func TestJobContentIsServedToThoseWhoHoldALeaseOfThatJob(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
-	e := newStranger(t, n.network, nil).meets(t, n)
-	other := newStranger(t, n.network, nil).meets(t, n)
+	e := newStranger(t, n.Network, nil).meets(t, n)
+	other := newStranger(t, n.Network, nil).meets(t, n)
 	job, another := proto.JobID{1}, proto.JobID{2}
-	input := n.hold(t, content.Use{Class: content.Job, Tag: jobTag(n.self, job)})
-	blob := n.hold(t, content.Use{Class: content.Job, Tag: "blob:" + n.self.String() + ":"})
+	input := n.hold(t, content.Use{Class: content.Job, Tag: sandbox.JobTag(n.Self, job)})
+	blob := n.hold(t, content.Use{Class: content.Job, Tag: "blob:" + n.Self.String() + ":"})
 
 	wantRefused(t, "before the lease", e.gets(t, n, input, nil))
-	n.requester.noteLease(another, e.ID(), 1)
+	n.lease(another, e.ID(), true)
 	wantRefused(t, "with a lease of another job", e.gets(t, n, input, nil))
-	n.requester.noteLease(job, e.ID(), 1)
+	n.lease(job, e.ID(), true)
 	wantServed(t, "with a lease", e.gets(t, n, input, nil))
 	wantRefused(t, "another peer", other.gets(t, n, input, nil))
 	wantRefused(t, "a private blob of no job", e.gets(t, n, blob, nil))
-	n.requester.noteLease(job, e.ID(), -1)
+	n.lease(job, e.ID(), false)
 	wantRefused(t, "after the lease", e.gets(t, n, input, nil))
 }
 
 func TestALeaseOfSomebodyElsesJobOpensNothing(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
-	e := newStranger(t, n.network, nil).meets(t, n)
-	requester := newStranger(t, n.network, nil)
+	e := newStranger(t, n.Network, nil).meets(t, n)
+	requester := newStranger(t, n.Network, nil)
 	job := proto.JobID{1}
-	input := n.hold(t, content.Use{Class: content.Job, Tag: jobTag(requester.ID(), job)})
-	n.requester.noteLease(job, e.ID(), 1)
+	input := n.hold(t, content.Use{Class: content.Job, Tag: sandbox.JobTag(requester.ID(), job)})
+	n.lease(job, e.ID(), true)
 	wantRefused(t, "a lease here of the same id", e.gets(t, n, input, nil))
-	n.requester.noteLease(job, requester.ID(), 1)
+	n.lease(job, requester.ID(), true)
 	wantRefused(t, "the job's own requester without a grant", requester.meets(t, n).gets(t, n, input, nil))
 }
 
 func TestAGrantOpensOneRootOfOneJobToOnePeerForAWhile(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
-	asker := newStranger(t, n.network, nil).meets(t, n)
-	requester := newStranger(t, n.network, nil)
+	asker := newStranger(t, n.Network, nil).meets(t, n)
+	requester := newStranger(t, n.Network, nil)
 	job := proto.JobID{1}
-	input := n.hold(t, content.Use{Class: content.Job, Tag: jobTag(requester.ID(), job)})
-	result := n.hold(t, content.Use{Class: content.Result, Tag: resultTag(requester.ID(), proto.ExecutionID{1})})
+	input := n.hold(t, content.Use{Class: content.Job, Tag: sandbox.JobTag(requester.ID(), job)})
+	result := n.hold(t, content.Use{Class: content.Result, Tag: sandbox.ResultTag(requester.ID(), proto.ExecutionID{1})})
 	_, wrongKey, _ := ed25519.GenerateKey(nil)
 	good := proto.Grant{Job: job, Root: input}
 
@@ -129,29 +130,29 @@ func TestAGrantOpensOneRootOfOneJobToOnePeerForAWhile(t *testing.T) {
 	wantRefused(t, "garbage for a grant", asker.gets(t, n, input, []byte("please")))
 	wantRefused(t, "a grant of a result", asker.gets(t, n, result,
 		requester.seal(proto.PurposeGrant, asker.ID(), proto.Grant{Job: job, Root: result}.Marshal())))
-	third := newStranger(t, n.network, nil).meets(t, n)
+	third := newStranger(t, n.Network, nil).meets(t, n)
 	wantRefused(t, "a grant shown by another", third.gets(t, n, input, requester.seal(proto.PurposeGrant, asker.ID(), good.Marshal())))
 }
 
 func TestAResultIsServedToItsRequesterAlone(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
-	requester := newStranger(t, n.network, nil).meets(t, n)
-	other := newStranger(t, n.network, nil).meets(t, n)
-	result := n.hold(t, content.Use{Class: content.Result, Tag: resultTag(requester.ID(), proto.ExecutionID{1})})
-	own := n.hold(t, content.Use{Class: content.Result, Tag: jobTag(n.self, proto.JobID{1}) + ":out"})
+	requester := newStranger(t, n.Network, nil).meets(t, n)
+	other := newStranger(t, n.Network, nil).meets(t, n)
+	result := n.hold(t, content.Use{Class: content.Result, Tag: sandbox.ResultTag(requester.ID(), proto.ExecutionID{1})})
+	own := n.hold(t, content.Use{Class: content.Result, Tag: sandbox.JobTag(n.Self, proto.JobID{1}) + ":out"})
 	wantServed(t, "the requester", requester.gets(t, n, result, nil))
 	wantRefused(t, "another peer", other.gets(t, n, result, nil))
-	n.requester.noteLease(proto.JobID{1}, other.ID(), 1)
+	n.lease(proto.JobID{1}, other.ID(), true)
 	wantRefused(t, "an output of a job that the peer has a lease of", other.gets(t, n, own, nil))
 }
 
 func TestARefusalAndAnAbsenceLookAlikeOnTheWire(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
-	e := newStranger(t, n.network, nil).meets(t, n)
-	refused := n.hold(t, content.Use{Class: content.Job, Tag: jobTag(n.self, proto.JobID{1})})
+	e := newStranger(t, n.Network, nil).meets(t, n)
+	refused := n.hold(t, content.Use{Class: content.Job, Tag: sandbox.JobTag(n.Self, proto.JobID{1})})
 	ask := func(root proto.CID) []byte {
 		req := proto.ContentRequest{Root: root, Mode: proto.ContentAll}
-		b, err := e.Call(testContext(t), n.self, "content/1.0.0", req.Marshal(), proto.MaxContentFrame)
+		b, err := e.Call(testContext(t), n.Self, "content/1.0.0", req.Marshal(), proto.MaxContentFrame)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -45,8 +45,8 @@ func openAccounts(db *store.DB) (*accounts, error) {
 	return a, err
 }
 
-// owed is what the peer owes us, less what we owe it; at least zero.
-func (a *accounts) owed(id proto.PeerID) proto.Credits {
+// Owed is what the peer owes us, less what we owe it; at least zero.
+func (a *accounts) Owed(id proto.PeerID) proto.Credits {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	acc := a.by[id]
@@ -68,7 +68,8 @@ func atMost(a, b proto.Credits) proto.Credits {
 	return a + min(b, math.MaxUint64-a)
 }
 
-func (a *accounts) add(ctx context.Context, id proto.PeerID, earned, spent proto.Credits) error {
+// Add notes what a peer was charged, and what it charged.
+func (a *accounts) Add(ctx context.Context, id proto.PeerID, earned, spent proto.Credits) error {
 	if earned == 0 && spent == 0 {
 		return nil
 	}

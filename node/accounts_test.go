@@ -23,14 +23,14 @@ func TestAccountsAreKeptAndBalanced(t *testing.T) {
 		id            proto.PeerID
 		earned, spent proto.Credits
 	}{{x, 100, 0}, {x, 50, 30}, {y, 10, 100}, {z, 0, 0}} {
-		if err := a.add(t.Context(), s.id, s.earned, s.spent); err != nil {
+		if err := a.Add(t.Context(), s.id, s.earned, s.spent); err != nil {
 			t.Fatal(err)
 		}
 	}
 	check := func(a *accounts) {
 		t.Helper()
-		if a.owed(x) != 120 || a.owed(y) != 0 || a.earned() != 160 || len(a.by) != 2 {
-			t.Errorf("owed %d and %d, earned %d, %d accounts; want 120, 0, 160, 2", a.owed(x), a.owed(y), a.earned(), len(a.by))
+		if a.Owed(x) != 120 || a.Owed(y) != 0 || a.earned() != 160 || len(a.by) != 2 {
+			t.Errorf("owed %d and %d, earned %d, %d accounts; want 120, 0, 160, 2", a.Owed(x), a.Owed(y), a.earned(), len(a.by))
 		}
 	}
 	check(a)
@@ -46,11 +46,11 @@ func TestAccountsAreKeptAndBalanced(t *testing.T) {
 	}
 	check(a)
 	for range 2 {
-		if err := a.add(t.Context(), x, math.MaxUint64, 0); err != nil {
+		if err := a.Add(t.Context(), x, math.MaxUint64, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if a.owed(x) != math.MaxUint64-30 {
-		t.Errorf("owed %d, want all that can be counted: it must not wrap around", a.owed(x))
+	if a.Owed(x) != math.MaxUint64-30 {
+		t.Errorf("owed %d, want all that can be counted: it must not wrap around", a.Owed(x))
 	}
 }

@@ -119,7 +119,7 @@ func attach(ctx context.Context, socket string) (*Client, error) {
 // become makes this process the home's node.
 func become(ctx context.Context, cfg Config, mode Mode, log *slog.Logger, parts Parts) (*Client, error) {
 	socket, online := cfg.socketPath(), mode == Attach
-	cfg.Roles = []string{RoleRequester}
+	cfg.Roles, cfg.client = []string{RoleRequester}, true
 	cfg.Listen = anyPort
 	if !online {
 		socket = shortSocket(filepath.Join(cfg.Home, fmt.Sprintf("read-%d.sock", os.Getpid())))
@@ -128,7 +128,6 @@ func become(ctx context.Context, cfg Config, mode Mode, log *slog.Logger, parts 
 	if err != nil {
 		return nil, err
 	}
-	n.client = true
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	over := make(chan error, 1) // the one result of serve
 	serving := make(chan struct{})

@@ -115,7 +115,7 @@ func TestReadingNeedsNoNodeAndUsesOneThatIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if s := status(t, c); c.Own || s.Offline || s.Id != n.self.String() {
+	if s := status(t, c); c.Own || s.Offline || s.Id != n.Self.String() {
 		t.Errorf("own %v, offline %v, id %s; want the running node's", c.Own, s.Offline, s.Id)
 	}
 }
@@ -128,7 +128,7 @@ func TestReadingAHomeWithAnOpenJobLeavesTheJobAlone(t *testing.T) {
 	for _, local := range []bool{false, true} {
 		job := small(t, "spin")
 		job.Constraints = []string{"arch == none"}
-		ids = append(ids, submit(t, n.node, &api.SubmitJobRequest{Job: job, Local: local}).id.String())
+		ids = append(ids, submit(t, n.node, &api.SubmitJobRequest{Job: job, Local: local}).ID().String())
 	}
 	n.stop()
 	c, err := dial(t, cfg, ReadOnly)

@@ -33,6 +33,7 @@ type Config struct {
 	LogLevel  string   // debug, info, warn, error
 
 	Lend                Lend
+	Rules               Rules             // when this machine is lent, and which programs run on it
 	Price               float64           // asked for a core-hour, in credits; 0: free
 	MaxCredit           float64           // a requester may owe this many credits; 0: no limit
 	Allow, Deny         []string          // peer ids of requesters; an empty Allow means everybody
@@ -44,6 +45,9 @@ type Config struct {
 	ConnHigh     int           // … when there are more than this
 	SandboxIdle  time.Duration // a sandbox without work is ended after
 	MaxProgram   int64         // bytes of the largest program
+	Grace        time.Duration // providers are asked to keep results, and a daemon's tasks going, while this node is out of touch
+	Patience     time.Duration // … and what this node grants others of it, at most
+	client       bool          // one command's node, not a daemon
 	ClientWarmUp time.Duration // how long a fresh node looks for peers before its own runs stand in for them
 }
 
@@ -54,6 +58,18 @@ type Lend struct {
 	Memory uint64  // bytes
 	Disk   uint64  // bytes
 	Slots  int     // tasks at a time
+}
+
+// Rules are what the owner of a machine says about when it is lent, and which
+// programs run on it. The zero value lends always but on battery.
+type Rules struct {
+	Hours          []string // local time, such as "mon-fri 18:00-08:00"; see [scheduler.ParseHours]; empty: always
+	IdleOnly       bool     // only while nobody else uses the machine
+	OnBattery      bool     // also while it runs on battery
+	MaxTemperature float64  // °C, 30 to 120; 0: no ceiling
+	MaxLoad        float64  // what others may use of each core where IdleOnly is set, up to 1; 0: a quarter
+	AllowPrograms  []string // CID or NAME=CID; see [scheduler.ParsePrograms]; empty: every program
+	DenyPrograms   []string
 }
 
 // DefaultListen is where a daemon listens unless told otherwise.
@@ -71,6 +87,7 @@ func DefaultConfig() Config {
 		Lend:  Lend{CPU: float64(runtime.NumCPU()), Memory: hostMemory() / 2, Disk: 4 << 30, Slots: runtime.NumCPU()},
 		Cache: 10 << 30, ConnLow: 64, ConnHigh: 128,
 		SandboxIdle: 30 * time.Second, MaxProgram: 64 << 20, ClientWarmUp: 2 * time.Second,
+		Grace: 30 * time.Minute, Patience: time.Hour,
 	}
 }
 
@@ -112,12 +129,19 @@ func (c Config) Validate() error {
 			return fmt.Errorf("unknown role %q; known: provider, requester, bootstrap", r)
 		}
 	}
-	for _, list := range [][]string{c.Allow, c.Deny} {
-		if _, err := peerIDs(list); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := c.settings()
+	return err
+}
+
+// settings gives what the owner can change while the node runs, as it is
+// configured.
+func (c Config) settings() (scheduler.Settings, error) {
+	return scheduler.Settings{}.With(scheduler.Change{
+		CPU: c.Lend.CPU, Memory: c.Lend.Memory, Disk: c.Lend.Disk, Slots: uint32(c.Lend.Slots), Price: c.Price,
+		Allow: c.Allow, Deny: c.Deny, Hours: c.Rules.Hours, IdleOnly: c.Rules.IdleOnly, OnBattery: c.Rules.OnBattery,
+		MaxTemperature: c.Rules.MaxTemperature, MaxLoad: c.Rules.MaxLoad,
+		AllowPrograms: c.Rules.AllowPrograms, DenyPrograms: c.Rules.DenyPrograms,
+	}, scheduler.Fields())
 }
 
 func (c Config) has(role string) bool { return slices.Contains(c.Roles, role) }
@@ -136,6 +160,9 @@ func peerIDs(texts []string) (ids []proto.PeerID, err error) {
 // maxCredits is the highest price that a message can state. docs/wire.md §3.
 const maxCredits = 1 << 53 / 1e6
 
+// maxCores is the most cores that a message can state. docs/wire.md §3.
+const maxCores = 1024
+
 func credits(c float64) proto.Credits { return proto.Credits(c * 1e6) }
 
 // lending gives the provider's side of the configuration, without the advert.
@@ -145,7 +172,7 @@ func (c Config) lending() (scheduler.Lending, error) {
 		return scheduler.Lending{}, err
 	}
 	deny, err := peerIDs(c.Deny)
-	return scheduler.Lending{MaxCredit: credits(c.MaxCredit), Allow: allow, Deny: deny, Share: 0.5}, err
+	return scheduler.Lending{MaxCredit: credits(c.MaxCredit), Allow: allow, Deny: deny, Share: 0.5, Patience: c.Patience}, err
 }
 
 // Paths in a home.

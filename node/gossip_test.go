@@ -1,12 +1,12 @@
 package node
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"testing"
 	"time"
 
+	"github.com/mustermesh/muster/node/overlay"
 	"github.com/mustermesh/muster/p2p"
 	"github.com/mustermesh/muster/proto"
 )
@@ -26,66 +26,9 @@ func advertOf(sequence uint64) proto.Advert {
 	}
 }
 
-// rewrapped gives the same signed statement in other bytes: an unknown field
-// more, which every reader passes over.
-func rewrapped(envelope []byte, n byte) []byte {
-	return append(bytes.Clone(envelope), 0x98, 0x06, n&0x7f) // field 99, varint
-}
-
-// TestGossipIsJudgedByWhatItSays: what is malice is rejected, what is old is
-// passed over, and nobody can pass on what another signed as a new message.
-func TestGossipIsJudgedByWhatItSays(t *testing.T) {
-	n := startNode(t, testConfig(t, randomNetwork()))
-	e, other := newStranger(t, n.network, nil), newStranger(t, n.network, nil)
-	type message struct {
-		purpose proto.Purpose
-		body    []byte
-		judge   func(proto.PeerID, []byte) p2p.Verdict
-	}
-	for _, m := range []message{
-		{proto.PurposeAnnouncement, announcementOf(1, 1).Marshal(), n.town.validateJob},
-		{proto.PurposeAdvert, advertOf(1).Marshal(), n.town.validateAdvert},
-	} {
-		spoil := func(f func(*proto.Statement)) []byte {
-			s := e.statement(m.purpose, proto.PeerID{}, m.body)
-			f(&s)
-			return proto.Seal(e.key, s)
-		}
-		good := spoil(func(*proto.Statement) {})
-		bent := bytes.Clone(good)
-		bent[bytes.Index(bent, e.key[32:])+40] ^= 1
-		for _, c := range []struct {
-			name string
-			from proto.PeerID
-			data []byte
-			want p2p.Verdict
-		}{
-			{"as it should be", e.ID(), good, p2p.Accept},
-			{"published by another than its signer", other.ID(), rewrapped(good, 1), p2p.Reject},
-			{"garbage", e.ID(), []byte("garbage"), p2p.Reject},
-			{"nothing", e.ID(), nil, p2p.Reject},
-			{"truncated", e.ID(), good[:len(good)-5], p2p.Reject},
-			{"wrongly signed", e.ID(), bent, p2p.Reject},
-			{"of another network", e.ID(), spoil(func(s *proto.Statement) { s.Network = "elsewhere" }), p2p.Reject},
-			{"of another purpose", e.ID(), spoil(func(s *proto.Statement) { s.Purpose = proto.PurposeBid }), p2p.Reject},
-			{"without sense", e.ID(), spoil(func(s *proto.Statement) { s.Body = []byte{9, 9} }), p2p.Reject},
-			{"expired", e.ID(), spoil(func(s *proto.Statement) {
-				s.Issued, s.Expires = s.Issued.Add(-10*time.Minute), s.Issued.Add(-9*time.Minute)
-			}), p2p.Ignore},
-			{"from the future", e.ID(), spoil(func(s *proto.Statement) {
-				s.Issued, s.Expires = s.Issued.Add(10*time.Minute), s.Issued.Add(11*time.Minute)
-			}), p2p.Ignore},
-		} {
-			if got := m.judge(c.from, c.data); got != c.want {
-				t.Errorf("%s %s: verdict %v, want %v", m.purpose, c.name, got, c.want)
-			}
-		}
-	}
-}
-
 func TestGossipReachesTheDirectoryAndGarbageDoesNot(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
-	e := newStranger(t, n.network, nil).meets(t, n)
+	e := newStranger(t, n.Network, nil).meets(t, n)
 	publish := func(topic string, data []byte) {
 		if err := e.Publish(testContext(t), topic, data); err != nil {
 			t.Fatal(err)
@@ -94,40 +37,17 @@ func TestGossipReachesTheDirectoryAndGarbageDoesNot(t *testing.T) {
 	seq := uint64(0)
 	eventually(t, "an advert and an announcement by gossip", func() bool {
 		seq++ // repeated until the two sides know of each other's topics
-		publish(topicAdverts, e.seal(proto.PurposeAdvert, proto.PeerID{}, advertOf(seq).Marshal()))
-		publish(topicJobs, e.seal(proto.PurposeAnnouncement, proto.PeerID{}, announcementOf(1, seq).Marshal()))
-		_, known := n.directory.advertOf(e.ID())
-		return known && len(n.directory.open()) == 1
+		publish(overlay.TopicAdverts, e.seal(proto.PurposeAdvert, proto.PeerID{}, advertOf(seq).Marshal()))
+		publish(overlay.TopicJobs, e.seal(proto.PurposeAnnouncement, proto.PeerID{}, announcementOf(1, seq).Marshal()))
+		_, known := n.Directory.AdvertOf(e.ID())
+		return known && len(n.Directory.Open()) == 1
 	})
-	publish(topicJobs, []byte("garbage"))
-	eventually(t, "garbage is counted", func() bool { return n.net.Stats().Protocols[topicJobs].Rejected > 0 })
-	if got := len(n.directory.open()); got != 1 {
+	publish(overlay.TopicJobs, []byte("garbage"))
+	eventually(t, "garbage is counted", func() bool { return n.Net.Stats().Protocols[overlay.TopicJobs].Rejected > 0 })
+	if got := len(n.Directory.Open()); got != 1 {
 		t.Errorf("%d announcements, want 1", got)
 	}
 	stillServes(t, n)
-}
-
-// TestAnExpiredAnnouncementThatIsReplayedIsNoNews: clocks may differ, so a
-// statement is taken for a while after its expiry; for as long it is remembered.
-func TestAnExpiredAnnouncementThatIsReplayedIsNoNews(t *testing.T) {
-	n := startNode(t, testConfig(t, randomNetwork()))
-	e := newStranger(t, n.network, nil)
-	s := e.statement(proto.PurposeAnnouncement, proto.PeerID{}, announcementOf(1, 1).Marshal())
-	s.Issued, s.Expires = s.Issued.Add(-time.Minute), s.Issued.Add(-30*time.Second)
-	b := proto.Seal(e.key, s)
-	env, a, err := n.town.parseAnnouncement(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !n.directory.addHeard(env.Signer, a, b, env.Expires) {
-		t.Fatal("the first time is no news")
-	}
-	if got := n.directory.open(); len(got) != 0 {
-		t.Errorf("%d open announcements, want none: it is expired", len(got))
-	}
-	if n.directory.addHeard(env.Signer, a, rewrapped(b, 1), env.Expires) {
-		t.Error("the replay is news, want it remembered")
-	}
 }
 
 // hellos makes a stranger that answers a greeting so.
@@ -136,9 +56,9 @@ func hellos(t testing.TB, n *running, answer func(e *stranger) []byte) *stranger
 }
 
 func hellosWith(t testing.TB, n *running, answer func(e *stranger) []byte, setup func(*stranger)) *stranger {
-	return newStranger(t, n.network, func(e *stranger) {
+	return newStranger(t, n.Network, func(e *stranger) {
 		setup(e)
-		e.Serve(p2p.Service{Name: protoHello, MaxMessage: 64, Deadline: 10 * time.Second, MaxStreamsPerPeer: 4,
+		e.Serve(p2p.Service{Name: overlay.ProtoHello, MaxMessage: 64, Deadline: 10 * time.Second, MaxStreamsPerPeer: 4,
 			Handle: func(_ context.Context, s *p2p.Stream) error {
 				if _, err := s.Recv(); err != nil {
 					return err
@@ -150,7 +70,7 @@ func hellosWith(t testing.TB, n *running, answer func(e *stranger) []byte, setup
 
 func TestAHelloIsTakenApartWithCare(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
-	third := newStranger(t, n.network, nil)
+	third := newStranger(t, n.Network, nil)
 	elsewhere := newStranger(t, randomNetwork(), nil)
 	announce := func(e *stranger, job byte) []byte {
 		return e.seal(proto.PurposeAnnouncement, proto.PeerID{}, announcementOf(job, 1).Marshal())
@@ -175,45 +95,45 @@ func TestAHelloIsTakenApartWithCare(t *testing.T) {
 		}, 0},
 	} {
 		before := n.struck()
-		greeted := n.net.Stats().Protocols[protoHello].MessagesIn
+		greeted := n.Net.Stats().Protocols[overlay.ProtoHello].MessagesIn
 		e := hellos(t, n, c.answer)
 		e.meets(t, n)
 		eventually(t, c.name+": the greeting was judged", func() bool {
-			return n.net.Stats().Protocols[protoHello].MessagesIn > greeted && n.struck() >= before+c.strikes
+			return n.Net.Stats().Protocols[overlay.ProtoHello].MessagesIn > greeted && n.struck() >= before+c.strikes
 		})
 		if got := n.struck() - before; got != c.strikes {
 			t.Errorf("%s: %d breaches counted, want %d", c.name, got, c.strikes)
 		}
 	}
-	if ids, _ := n.directory.providers(); len(ids) != 0 || len(n.directory.open()) != 0 {
-		t.Errorf("%d adverts and %d announcements were taken, want none", len(ids), len(n.directory.open()))
+	if ids, _ := n.Directory.Providers(); len(ids) != 0 || len(n.Directory.Open()) != 0 {
+		t.Errorf("%d adverts and %d announcements were taken, want none", len(ids), len(n.Directory.Open()))
 	}
 	good := hellos(t, n, func(e *stranger) []byte {
 		return proto.Hello{Advert: e.seal(proto.PurposeAdvert, proto.PeerID{}, advertOf(1).Marshal()), Announcements: [][]byte{announce(third, 1)}}.Marshal()
 	}).meets(t, n)
 	eventually(t, "an honest greeting is taken", func() bool {
-		_, known := n.directory.advertOf(good.ID())
-		return known && len(n.directory.open()) == 1
+		_, known := n.Directory.AdvertOf(good.ID())
+		return known && len(n.Directory.Open()) == 1
 	})
 }
 
 // TestOwnAnnouncementsComeFirstInAHello: others' must not crowd them out.
 func TestOwnAnnouncementsComeFirstInAHello(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
-	crowd := newStranger(t, n.network, nil)
-	for i := range maxHeard {
+	crowd := newStranger(t, n.Network, nil)
+	for i := range overlay.MaxHeard {
 		a := announcementOf(byte(i), uint64(i))
 		a.Job[1] = byte(i >> 8)
 		for k := range 6 {
 			a.Constraints = append(a.Constraints, fmt.Sprintf("label.x%d == %0200d", k, 0))
 		}
 		b := crowd.seal(proto.PurposeAnnouncement, proto.PeerID{}, a.Marshal())
-		n.directory.addHeard(crowd.ID(), a, b, time.Now().Add(time.Hour))
+		n.Directory.AddHeard(crowd.ID(), a, b, time.Now().Add(time.Hour))
 	}
 	a := announcementOf(1, 1)
-	n.directory.addHeard(n.self, a, n.sign(proto.PurposeAnnouncement, proto.PeerID{}, announceLifetime, a.Marshal()), time.Now().Add(announceLifetime))
-	e := newStranger(t, n.network, nil).meets(t, n)
-	b, err := e.Call(testContext(t), n.self, protoHello, nil, proto.MaxHelloBytes)
+	n.Directory.AddHeard(n.Self, a, n.Sign(proto.PurposeAnnouncement, proto.PeerID{}, overlay.AnnounceLifetime, a.Marshal()), time.Now().Add(overlay.AnnounceLifetime))
+	e := newStranger(t, n.Network, nil).meets(t, n)
+	b, err := e.Call(testContext(t), n.Self, overlay.ProtoHello, nil, proto.MaxHelloBytes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,19 +141,19 @@ func TestOwnAnnouncementsComeFirstInAHello(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env, err := proto.OpenEnvelope(h.Announcements[0], proto.Expect{Network: n.network, Purpose: proto.PurposeAnnouncement, Now: time.Now()})
-	if err != nil || env.Signer != n.self {
+	env, err := proto.OpenEnvelope(h.Announcements[0], proto.Expect{Network: n.Network, Purpose: proto.PurposeAnnouncement, Now: time.Now()})
+	if err != nil || env.Signer != n.Self {
 		t.Errorf("the first announcement is of %s, err %v; want our own", env.Signer, err)
 	}
 }
 
 func TestABadBidCutsTheStreamOffAndCounts(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
-	third := newStranger(t, n.network, nil)
+	third := newStranger(t, n.Network, nil)
 	bid := proto.Bid{Job: proto.JobID{1}, Slots: 1}.Marshal()
 	refusal := proto.Refusal{Job: proto.JobID{1}, Reason: proto.ReasonBusy}.Marshal()
 	spoil := func(e *stranger, f func(*proto.Statement)) []byte {
-		s := e.statement(proto.PurposeBid, n.self, bid)
+		s := e.statement(proto.PurposeBid, n.Self, bid)
 		f(&s)
 		return proto.BidFrame{Bid: proto.Seal(e.key, s)}.Marshal()
 	}
@@ -245,7 +165,7 @@ func TestABadBidCutsTheStreamOffAndCounts(t *testing.T) {
 	}{
 		{"for a job that is not here", func(e *stranger) []byte { return spoil(e, func(*proto.Statement) {}) }, true, 0},
 		{"a refusal for a job that is not here", func(e *stranger) []byte {
-			return proto.BidFrame{Refusal: e.seal(proto.PurposeRefusal, n.self, refusal)}.Marshal()
+			return proto.BidFrame{Refusal: e.seal(proto.PurposeRefusal, n.Self, refusal)}.Marshal()
 		}, true, 0},
 		{"garbage", func(*stranger) []byte { return []byte("\xff") }, false, 1},
 		{"nothing", func(*stranger) []byte { return nil }, false, 1},
@@ -255,10 +175,10 @@ func TestABadBidCutsTheStreamOffAndCounts(t *testing.T) {
 		{"that is an award", func(e *stranger) []byte { return spoil(e, func(s *proto.Statement) { s.Purpose = proto.PurposeAward }) }, false, 1},
 		{"without sense", func(e *stranger) []byte { return spoil(e, func(s *proto.Statement) { s.Body = []byte{1} }) }, false, 1},
 		{"of another, replayed", func(*stranger) []byte {
-			return proto.BidFrame{Bid: third.seal(proto.PurposeBid, n.self, bid)}.Marshal()
+			return proto.BidFrame{Bid: third.seal(proto.PurposeBid, n.Self, bid)}.Marshal()
 		}, false, 1},
 		{"a refusal of another, replayed", func(*stranger) []byte {
-			return proto.BidFrame{Refusal: third.seal(proto.PurposeRefusal, n.self, refusal)}.Marshal()
+			return proto.BidFrame{Refusal: third.seal(proto.PurposeRefusal, n.Self, refusal)}.Marshal()
 		}, false, 1},
 		{"expired", func(e *stranger) []byte {
 			return spoil(e, func(s *proto.Statement) {
@@ -270,9 +190,9 @@ func TestABadBidCutsTheStreamOffAndCounts(t *testing.T) {
 		}, false, 0},
 		{"too long", func(*stranger) []byte { return make([]byte, proto.MaxGossip+1) }, false, 1},
 	} {
-		e := newStranger(t, n.network, nil).meets(t, n)
+		e := newStranger(t, n.Network, nil).meets(t, n)
 		before := n.struck()
-		_, err := e.Call(testContext(t), n.self, protoBid, c.frame(e), 64)
+		_, err := e.Call(testContext(t), n.Self, overlay.ProtoBid, c.frame(e), 64)
 		if (err == nil) != c.ok {
 			t.Errorf("a bid %s: err %v, want acknowledged %v", c.name, err, c.ok)
 		}
@@ -284,12 +204,12 @@ func TestABadBidCutsTheStreamOffAndCounts(t *testing.T) {
 
 func TestAPeerThatGoesOnMisbehavingIsKeptOut(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
-	e := newStranger(t, n.network, nil).meets(t, n)
+	e := newStranger(t, n.Network, nil).meets(t, n)
 	for range 5 {
-		_, _ = e.Call(testContext(t), n.self, protoBid, []byte("\xff"), 64) // what comes back is the node's affair
+		_, _ = e.Call(testContext(t), n.Self, overlay.ProtoBid, []byte("\xff"), 64) // what comes back is the node's affair
 	}
-	eventually(t, "it is disconnected", func() bool { return !n.connected(e.ID()) })
-	if _, err := e.Connect(testContext(t), n.info.Addrs[0]); err == nil && n.connected(e.ID()) {
+	eventually(t, "it is disconnected", func() bool { return !n.Connected(e.ID()) })
+	if _, err := e.Connect(testContext(t), n.info.Addrs[0]); err == nil && n.Connected(e.ID()) {
 		t.Error("it is back at once, want kept out")
 	}
 	stillServes(t, n)

@@ -23,11 +23,11 @@ func runTwice(t *testing.T, job *api.Job) (local, remote *api.Task, state string
 		t.Errorf("locally %s (%s), on a provider %s (%s); want the same", a.State, a.Reason, b.State, b.Reason)
 	}
 	eventually(t, "the provider's slots are free", func() bool { return provider.busy()+second.busy() == 0 })
-	if st := n.ledger.Standing(n.now(), provider.self); st.Lies != 0 {
+	if st := n.ledger.Standing(n.Now(), provider.Self); st.Lies != 0 {
 		t.Errorf("the provider is blamed for %d lies", st.Lies)
 	}
 	stillServes(t, provider)
-	return settledTask(t, n.node, own, 0), settledTask(t, n.node, other, 0), b.State
+	return settledTask(t, own, 0), settledTask(t, other, 0), b.State
 }
 
 // TestGuestsThatGoWrongAreBoundedAndLeaveTheNodeWell: the same result here and

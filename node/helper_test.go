@@ -10,14 +10,15 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
-
-	"connectrpc.com/connect"
 
 	"github.com/mustermesh/muster/executor"
 	"github.com/mustermesh/muster/internal/content"
 	"github.com/mustermesh/muster/node/api"
+	"github.com/mustermesh/muster/node/overlay"
+	"github.com/mustermesh/muster/node/requester"
 	"github.com/mustermesh/muster/p2p"
 	"github.com/mustermesh/muster/proto"
 )
@@ -78,6 +79,33 @@ type running struct {
 	*node
 	info Info
 	stop func()
+	skew atomic.Int64 // nanoseconds by which its clock is ahead
+
+	mu     sync.Mutex          // guards leased
+	leased map[lessee]struct{} // leases that a test says there are
+}
+
+type lessee struct {
+	job  string
+	peer proto.PeerID
+}
+
+// says whether a peer has a lease of a job of the node.
+func (r *running) lease(job proto.JobID, peer proto.PeerID, has bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if has {
+		r.leased[lessee{job.String(), peer}] = struct{}{}
+	} else {
+		delete(r.leased, lessee{job.String(), peer})
+	}
+}
+
+func (r *running) isLeased(job string, peer proto.PeerID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, said := r.leased[lessee{job, peer}]
+	return said || r.requester.Leased(job, peer)
 }
 
 // startNode runs a node until the test ends or stop is called.
@@ -92,10 +120,12 @@ func startWith(t testing.TB, cfg Config, parts Parts) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r := &running{node: n, leased: make(map[lessee]struct{})}
+	n.Now = func() time.Time { return time.Now().Add(time.Duration(r.skew.Load())) }
+	n.access.leased = r.isLeased
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, over := make(chan Info, 1), make(chan error, 1)
 	go func() { over <- n.serve(ctx, cfg.socketPath(), func(i Info) { ready <- i }) }()
-	r := &running{node: n}
 	r.stop = sync.OnceFunc(func() {
 		cancel()
 		select {
@@ -156,8 +186,8 @@ func newStranger(t testing.TB, network string, setup func(*stranger)) *stranger 
 	}
 	e := &stranger{Host: h, key: key, network: network, blocks: mapBlocks{m: make(map[proto.CID][]byte)}}
 	h.ServeContent(&e.blocks, everybody{})
-	h.Join(p2p.Topic{Name: topicJobs, MaxMessage: proto.MaxGossip, Validate: acceptAll})
-	h.Join(p2p.Topic{Name: topicAdverts, MaxMessage: proto.MaxGossip, Validate: acceptAll})
+	h.Join(p2p.Topic{Name: overlay.TopicJobs, MaxMessage: proto.MaxGossip, Validate: acceptAll})
+	h.Join(p2p.Topic{Name: overlay.TopicAdverts, MaxMessage: proto.MaxGossip, Validate: acceptAll})
 	if setup != nil {
 		setup(e)
 	}
@@ -183,14 +213,14 @@ func (e *stranger) meets(t testing.TB, n *running) *stranger {
 		_, err := e.Connect(testContext(t), n.info.Addrs[0])
 		return err == nil
 	})
-	eventually(t, "the node knows of the connection", func() bool { return n.connected(e.ID()) })
+	eventually(t, "the node knows of the connection", func() bool { return n.Connected(e.ID()) })
 	return e
 }
 
 // statement is one that the node takes, for a test to spoil.
 func (e *stranger) statement(p proto.Purpose, to proto.PeerID, body []byte) proto.Statement {
 	now := time.Now()
-	return proto.Statement{Network: e.network, Purpose: p, Issued: now, Expires: now.Add(announceLifetime), Addressee: to, Body: body}
+	return proto.Statement{Network: e.network, Purpose: p, Issued: now, Expires: now.Add(overlay.AnnounceLifetime), Addressee: to, Body: body}
 }
 
 func (e *stranger) seal(p proto.Purpose, to proto.PeerID, body []byte) []byte {
@@ -245,7 +275,7 @@ func (e *stranger) add(data []byte) proto.CID {
 func (e *stranger) gets(t testing.TB, n *running, root proto.CID, grant []byte) error {
 	t.Helper()
 	return e.Fetch(testContext(t), p2p.FetchRequest{
-		Root: root, From: []proto.PeerID{n.self}, Grant: grant, MaxBytes: 1 << 20,
+		Root: root, From: []proto.PeerID{n.Self}, Grant: grant, MaxBytes: 1 << 20,
 	}, &mapBlocks{m: make(map[proto.CID][]byte)})
 }
 
@@ -287,9 +317,9 @@ func small(t testing.TB, name string) *api.Job {
 	}
 }
 
-func submit(t testing.TB, n *node, req *api.SubmitJobRequest) *job {
+func submit(t testing.TB, n *node, req *api.SubmitJobRequest) *requester.Job {
 	t.Helper()
-	j, err := n.requester.submit(testContext(t), req, n.fetch, nil)
+	j, err := n.requester.Submit(testContext(t), req, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,34 +327,39 @@ func submit(t testing.TB, n *node, req *api.SubmitJobRequest) *job {
 }
 
 // ends waits for the end of a job.
-func ends(t testing.TB, j *job) *api.JobSummary {
+func ends(t testing.TB, j *requester.Job) *api.JobSummary {
 	t.Helper()
 	select {
-	case <-j.over:
+	case <-j.Done():
 	case <-time.After(patience):
-		s := j.summary()
+		s := j.Summary()
 		t.Fatalf("job still %s: %s %s", s.State, s.Reason, s.Waiting)
 	}
-	return j.summary()
+	return j.Summary()
 }
 
-// settlement gives what a job wrote of one task.
-func settledTask(t testing.TB, n *node, j *job, index int) *api.Task {
+// described gives all that a node tells of a job.
+func described(t testing.TB, j *requester.Job) *api.DescribeJobResponse {
 	t.Helper()
-	v, ok, err := loadTask(n.db, j.id, phaseTasks, index)
-	if err != nil || !ok {
-		t.Fatalf("task %d: written %v, err %v", index, ok, err)
-	}
-	return taskMessage(v)
-}
-
-// mustWritten gives a job as its user wrote it.
-func mustWritten(t testing.TB, n *running, j *job) *api.Job {
-	t.Helper()
-	s := &server{n: n.node}
-	r, err := s.DescribeJob(t.Context(), connect.NewRequest(&api.DescribeJobRequest{Job: j.id.String()}))
+	d, err := j.Describe(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r.Msg.Spec
+	return d
+}
+
+// settledTask gives one task of a job that ended.
+func settledTask(t testing.TB, j *requester.Job, index int) *api.Task {
+	t.Helper()
+	return described(t, j).Tasks[index]
+}
+
+func newID() (id [16]byte) {
+	rand.Read(id[:])
+	return id
+}
+
+func peerOf(i int) (p proto.PeerID) {
+	p[0], p[1], p[2] = byte(i), byte(i>>8), byte(i>>16)
+	return p
 }

@@ -8,10 +8,13 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mustermesh/muster/internal/content"
 	"github.com/mustermesh/muster/internal/store"
 	"github.com/mustermesh/muster/node/api"
+	"github.com/mustermesh/muster/node/requester"
+	"github.com/mustermesh/muster/node/sandbox"
 	"github.com/mustermesh/muster/proto"
 )
 
@@ -62,13 +65,34 @@ func put(t testing.TB, db *store.DB, key []byte, v any) {
 	}
 }
 
+// keyOfJob is a key of a job's records. docs/storage.md.
+func keyOfJob(id proto.JobID, rest string) []byte {
+	return append(append([]byte("j/"), id[:]...), rest...)
+}
+
+// specRoot gives the content id under which a job's signed specification lies.
+func specRoot(t testing.TB, n *running, j *requester.Job) proto.CID {
+	t.Helper()
+	b, err := n.db.Get(keyOfJob(j.ID(), "/job"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r struct {
+		Spec proto.CID `json:"spec"`
+	}
+	if err := json.Unmarshal(b, &r); err != nil || r.Spec.IsZero() {
+		t.Fatalf("record %s: %v", b, err)
+	}
+	return r.Spec
+}
+
 func TestAJobRecordOfANewerVersionIsRefused(t *testing.T) {
 	cfg := testConfig(t, randomNetwork())
 	n := startNode(t, cfg)
-	put(t, n.db, jobKey(proto.JobID{1}, "/job"), jobRecord{Version: recordVersion + 1})
+	put(t, n.db, keyOfJob(proto.JobID{1}, "/job"), map[string]any{"version": 2})
 	n.stop()
-	if _, _, err := open(t.Context(), cfg, testLog(t), Parts{}, true); !errors.Is(err, errNewerRecord) {
-		t.Errorf("%v, want %v", err, errNewerRecord)
+	if _, _, err := open(t.Context(), cfg, testLog(t), Parts{}, true); !errors.Is(err, requester.ErrNewer) {
+		t.Errorf("%v, want %v", err, requester.ErrNewer)
 	}
 }
 
@@ -77,12 +101,10 @@ func TestAProgressRecordOfANewerVersionIsRefused(t *testing.T) {
 	n := startNode(t, cfg)
 	j := submit(t, n.node, &api.SubmitJobRequest{Job: small(t, "noop"), Local: true})
 	ends(t, j)
-	p := j.snapshot()
-	p.Version = recordVersion + 1
-	put(t, n.db, jobKey(j.id, "/progress"), p)
+	put(t, n.db, keyOfJob(j.ID(), "/progress"), map[string]any{"version": 2})
 	n.stop()
-	if _, _, err := open(t.Context(), cfg, testLog(t), Parts{}, true); !errors.Is(err, errNewerRecord) {
-		t.Errorf("%v, want %v", err, errNewerRecord)
+	if _, _, err := open(t.Context(), cfg, testLog(t), Parts{}, true); !errors.Is(err, requester.ErrNewer) {
+		t.Errorf("%v, want %v", err, requester.ErrNewer)
 	}
 }
 
@@ -95,13 +117,14 @@ func TestAJobIsOnDiskBeforeItsIdIsGiven(t *testing.T) {
 		t.Fatal(err)
 	}
 	j := submit(t, n, &api.SubmitJobRequest{Job: small(t, "noop"), Local: true})
-	records, err := loadJobs(n.db)
-	if err != nil || len(records) != 1 || len(records[0].progress.History) != 1 {
-		t.Fatalf("%d records (%v), want one with its history", len(records), err)
+	for _, rest := range []string{"/job", "/progress"} {
+		if _, err := n.db.Get(keyOfJob(j.ID(), rest)); err != nil {
+			t.Fatalf("record %s: %v", rest, err)
+		}
 	}
 	closeNode()
 	again := startNode(t, cfg)
-	resumed, err := again.requester.find(j.id.String())
+	resumed, err := again.requester.Find(j.ID().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,19 +146,19 @@ func TestARestartResumesAJobAndKeepsItsSettledTasks(t *testing.T) {
 	o := l.next(t).accepts(t)
 	a, blocks := l.answer(t, n, o)
 	o.says(t, l.sealed(n, a, blocks...))
-	eventually(t, "one task is settled", func() bool { return j.summary().Accepted == 1 })
+	eventually(t, "one task is settled", func() bool { return j.Summary().Accepted == 1 })
 	eventually(t, "and written", func() bool {
-		v, ok, err := loadTask(n.db, j.id, phaseTasks, o.tasks[0].Task.Index)
-		return err == nil && ok && v.Settlement != nil
+		_, err := n.db.Get(keyOfJob(j.ID(), fmt.Sprintf("/t/0/%08d", o.tasks[0].Task.Index)))
+		return err == nil
 	})
 	n.stop()
 
 	n = startNode(t, cfg)
-	again, err := n.requester.find(j.id.String())
-	if err != nil || again.ended() {
-		t.Fatalf("after the restart: %v, ended %v", err, err == nil && again.ended())
+	again, err := n.requester.Find(j.ID().String())
+	if err != nil || again.Ended() {
+		t.Fatalf("after the restart: %v, ended %v", err, err == nil && again.Ended())
 	}
-	eventually(t, "the settled task counts", func() bool { return again.summary().Accepted == 1 })
+	eventually(t, "the settled task counts", func() bool { return again.Summary().Accepted == 1 })
 	l = newLender(t, n)
 	l.bids(t, n, again)
 	o = l.next(t).accepts(t)
@@ -153,7 +176,7 @@ func TestARestartResumesAJobAndKeepsItsSettledTasks(t *testing.T) {
 func TestPinsOfARunThatIsGoneAreLetGo(t *testing.T) {
 	cfg := testConfig(t, randomNetwork())
 	n := startNode(t, cfg)
-	for _, tag := range []string{"import:1", resultTag(n.self, proto.ExecutionID{1}), resultTag(proto.PeerID{1}, proto.ExecutionID{2}), jobTag(n.self, proto.JobID{1})} {
+	for _, tag := range []string{"import:1", sandbox.ResultTag(n.Self, proto.ExecutionID{1}), sandbox.ResultTag(proto.PeerID{1}, proto.ExecutionID{2}), sandbox.JobTag(n.Self, proto.JobID{1})} {
 		if err := n.content.Pin(t.Context(), proto.RawCID([]byte(tag)), tag); err != nil {
 			t.Fatal(err)
 		}
@@ -163,14 +186,20 @@ func TestPinsOfARunThatIsGoneAreLetGo(t *testing.T) {
 	if got := n.pins(t, "import:"); len(got) != 0 {
 		t.Errorf("pins of an import that never ended: %v", got)
 	}
-	if got := n.pins(t, "result:"+n.self.String()); len(got) != 0 {
+	if got := n.pins(t, "result:"+n.Self.String()); len(got) != 0 {
 		t.Errorf("pins of own runs that ended: %v", got)
 	}
 	if got := n.pins(t, "job:"); len(got) != 1 {
 		t.Errorf("pins of jobs: %v, want the one", got)
 	}
-	if len(n.provider.expired) != 1 {
-		t.Errorf("%d outputs of others wait for the end of their grace, want 1", len(n.provider.expired))
+	n.provider.Sweep(t.Context())
+	if got := n.pins(t, "result:"); len(got) != 1 {
+		t.Errorf("%d outputs of others are pinned within their grace, want 1", len(got))
+	}
+	n.skew.Store(int64(11 * time.Minute))
+	n.provider.Sweep(t.Context())
+	if got := n.pins(t, "result:"); len(got) != 0 {
+		t.Errorf("%d outputs of others are pinned after their grace, want none", len(got))
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/mustermesh/muster/node/api"
+	"github.com/mustermesh/muster/node/requester"
 	"github.com/mustermesh/muster/proto"
 )
 
@@ -138,14 +139,14 @@ func TestASpecificationThatIsWrongSaysWhatToDo(t *testing.T) {
 	} {
 		job := small(t, "noop")
 		c.job(job)
-		_, err := n.requester.submit(testContext(t), &api.SubmitJobRequest{Job: job}, n.fetch, nil)
-		if !errors.Is(err, ErrSpecification) {
+		_, err := n.requester.Submit(testContext(t), &api.SubmitJobRequest{Job: job}, nil)
+		if !errors.Is(err, requester.ErrSpecification) {
 			t.Errorf("%s: %v, want an error of the specification", c.name, err)
 		} else if !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %q does not say %q", c.name, err, c.says)
 		}
 	}
-	if jobs := n.requester.list(); len(jobs) != 0 {
+	if jobs := n.requester.List(); len(jobs) != 0 {
 		t.Errorf("%d jobs were accepted", len(jobs))
 	}
 	if left := n.pins(t, ""); len(left) != 0 {
@@ -171,20 +172,20 @@ func TestSplitsGiveOneTaskPerPiece(t *testing.T) {
 	} {
 		job := small(t, "noop")
 		job.Count, job.Inputs = c.count, []*api.Input{{Source: c.source, Target: "/in", Split: c.split}}
-		j, err := n.requester.submit(testContext(t), &api.SubmitJobRequest{Job: job, ValidateOnly: true}, n.fetch, nil)
+		j, err := n.requester.Submit(testContext(t), &api.SubmitJobRequest{Job: job, ValidateOnly: true}, nil)
 		if err != nil {
 			t.Errorf("split %q: %v", c.split, err)
 			continue
 		}
-		if got := len(j.spec.Tasks); got != c.tasks {
+		if got := len(j.Specification().Tasks); got != c.tasks {
 			t.Errorf("split %q of %s: %d tasks, want %d", c.split, filepath.Base(c.source), got, c.tasks)
 		}
-		same := len(j.spec.Tasks) > 1 && j.spec.Tasks[0].Input == j.spec.Tasks[1].Input
+		same := len(j.Specification().Tasks) > 1 && j.Specification().Tasks[0].Input == j.Specification().Tasks[1].Input
 		if same != (c.split == "" && c.tasks > 1) {
 			t.Errorf("split %q: the first two tasks have one input: %v", c.split, same)
 		}
 	}
-	if jobs := n.requester.list(); len(jobs) != 0 {
+	if jobs := n.requester.List(); len(jobs) != 0 {
 		t.Errorf("validating alone submitted %d jobs", len(jobs))
 	}
 }
@@ -198,7 +199,7 @@ func TestAMegabyteOfStandardInputIsTaken(t *testing.T) {
 	if s := ends(t, j); s.State != "completed" {
 		t.Errorf("%s: %s", s.State, s.Reason)
 	}
-	if j.spec.Tasks[0].Stdin.IsZero() {
+	if j.Specification().Tasks[0].Stdin.IsZero() {
 		t.Error("the task has no standard input")
 	}
 }
@@ -220,18 +221,18 @@ func TestAProgramThatNoMachineRunsIsItsOwnFailure(t *testing.T) {
 			t.Errorf("%s: job %s (%s), %d failed; want failed, 1", name, s.State, s.Reason, s.Failed)
 		}
 	}
-	for _, j := range n.requester.list() {
-		task := settledTask(t, n.node, j, 0)
+	for _, j := range n.requester.List() {
+		task := settledTask(t, j, 0)
 		if task.Outcome != proto.OutcomeInvalid.String() || task.Trap == "" || len(task.Executions) != 1 {
 			t.Errorf("outcome %q, reason %q, %d executions; want %s, a reason, 1", task.Outcome, task.Trap, len(task.Executions), proto.OutcomeInvalid)
 		}
-		local := submit(t, n.node, &api.SubmitJobRequest{Job: mustWritten(t, n, j), Local: true})
+		local := submit(t, n.node, &api.SubmitJobRequest{Job: described(t, j).Spec, Local: true})
 		ends(t, local)
-		if own := settledTask(t, n.node, local, 0); own.Output != task.Output || own.Trap != task.Trap {
+		if own := settledTask(t, local, 0); own.Output != task.Output || own.Trap != task.Trap {
 			t.Errorf("locally %q %s, on a provider %q %s; want the same", own.Trap, own.Output, task.Trap, task.Output)
 		}
 	}
-	if st := n.ledger.Standing(n.now(), provider.self); st.Lies != 0 || n.struck() != 0 {
+	if st := n.ledger.Standing(n.Now(), provider.Self); st.Lies != 0 || n.struck() != 0 {
 		t.Errorf("the provider is blamed: %d lies, %d breaches", st.Lies, n.struck())
 	}
 }

@@ -3,11 +3,15 @@ package node
 import (
 	"bytes"
 	"context"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/mustermesh/muster/internal/content"
 	"github.com/mustermesh/muster/node/api"
+	"github.com/mustermesh/muster/node/overlay"
+	"github.com/mustermesh/muster/node/requester"
+	"github.com/mustermesh/muster/node/sandbox"
 	"github.com/mustermesh/muster/p2p"
 	"github.com/mustermesh/muster/proto"
 	"github.com/mustermesh/muster/scheduler"
@@ -31,15 +35,15 @@ type lender struct {
 
 func newLender(t testing.TB, n *running) *lender {
 	t.Helper()
-	l := &lender{offers: make(chan *offer, 64), engine: n.box.engine}
+	l := &lender{offers: make(chan *offer, 64), engine: n.box.Engine()}
 	l.stranger = hellosWith(t, n, func(e *stranger) []byte {
 		a := advertOf(1)
 		a.Engine = l.engine
 		return proto.Hello{Advert: e.seal(proto.PurposeAdvert, proto.PeerID{}, a.Marshal())}.Marshal()
 	}, func(e *stranger) {
-		e.Serve(p2p.Service{Name: protoLease, MaxMessage: proto.MaxLeaseFrame, Deadline: leaseSilence, MaxStreamsPerPeer: 64,
+		e.Serve(p2p.Service{Name: overlay.ProtoLease, MaxMessage: proto.MaxLeaseFrame, Deadline: overlay.LeaseSilence, MaxStreamsPerPeer: 64,
 			Handle: func(ctx context.Context, s *p2p.Stream) error {
-				f, err := recvFrame(s)
+				f, err := overlay.RecvFrame(s)
 				if err != nil || f.Award == nil {
 					return err
 				}
@@ -61,15 +65,15 @@ func newLender(t testing.TB, n *running) *lender {
 			}})
 	})
 	l.meets(t, n)
-	eventually(t, "the lender's advert", func() bool { _, ok := n.directory.advertOf(l.ID()); return ok })
+	eventually(t, "the lender's advert", func() bool { _, ok := n.Directory.AdvertOf(l.ID()); return ok })
 	return l
 }
 
 // bids offers to run a job.
-func (l *lender) bids(t testing.TB, n *running, j *job) {
+func (l *lender) bids(t testing.TB, n *running, j *requester.Job) {
 	t.Helper()
-	b := proto.Bid{Job: j.id, Slots: 2, Engine: l.engine}
-	if _, err := l.Call(testContext(t), n.self, protoBid, proto.BidFrame{Bid: l.seal(proto.PurposeBid, n.self, b.Marshal())}.Marshal(), 64); err != nil {
+	b := proto.Bid{Job: j.ID(), Slots: 2, Engine: l.engine}
+	if _, err := l.Call(testContext(t), n.Self, overlay.ProtoBid, proto.BidFrame{Bid: l.seal(proto.PurposeBid, n.Self, b.Marshal())}.Marshal(), 64); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -113,11 +117,7 @@ func (o *offer) accepts(t testing.TB) *offer {
 func (l *lender) answer(t testing.TB, n *running, o *offer) (proto.Answer, []proto.Block) {
 	t.Helper()
 	ctx := t.Context()
-	out := newOutput(ctx, n.content, n.cfg.tempPath())
-	root, err := out.root(ctx, "exited 0\n")
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := emptyOutput(t, n)
 	var blocks []proto.Block
 	for id, err := range n.content.Blocks(ctx, root.CID) {
 		if err != nil {
@@ -137,8 +137,31 @@ func (l *lender) answer(t testing.TB, n *running, o *offer) (proto.Answer, []pro
 	}, blocks
 }
 
+// emptyOutput puts the output root of a guest that wrote nothing into a node's
+// store.
+func emptyOutput(t testing.TB, n *running) content.Node {
+	t.Helper()
+	var parts []content.Part
+	for _, p := range [][2]string{{"status", "exited 0\n"}, {"stdout", ""}, {"stderr", ""}} {
+		f, err := n.content.AddReader(t.Context(), strings.NewReader(p[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts = append(parts, content.Part{Path: p[0], Node: f})
+	}
+	dir, err := n.content.NewDir(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := n.content.BuildTree(t.Context(), append(parts, content.Part{Path: "out", Node: dir}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
 func (l *lender) sealed(n *running, a proto.Answer, blocks ...proto.Block) proto.Frame {
-	return proto.Frame{Answer: &proto.AnswerFrame{Answer: l.seal(proto.PurposeAnswer, n.self, a.Marshal()), Blocks: blocks}}
+	return proto.Frame{Answer: &proto.AnswerFrame{Answer: l.seal(proto.PurposeAnswer, n.Self, a.Marshal()), Blocks: blocks}}
 }
 
 // accepted is a job of one task that is taken on standing alone: nobody checks.
@@ -162,7 +185,7 @@ func TestAnHonestAnswerSettlesATask(t *testing.T) {
 	o.says(t, l.sealed(n, a, blocks...))
 	frameOf(t, o.Stream, func(f proto.Frame) bool { return f.Ack != nil && len(f.Ack.Receipt) == 0 })
 	f := frameOf(t, o.Stream, func(f proto.Frame) bool { return f.Ack != nil && len(f.Ack.Receipt) > 0 })
-	if env, err := proto.OpenEnvelope(f.Ack.Receipt, proto.Expect{Network: n.network, Purpose: proto.PurposeReceipt, Addressee: l.ID(), Now: time.Now()}); err != nil || env.Signer != n.self {
+	if env, err := proto.OpenEnvelope(f.Ack.Receipt, proto.Expect{Network: n.Network, Purpose: proto.PurposeReceipt, Addressee: l.ID(), Now: time.Now()}); err != nil || env.Signer != n.Self {
 		t.Errorf("receipt: %v", err)
 	}
 	if s := ends(t, j); s.State != "completed" || s.Accepted != 1 || s.Verified != 0 {
@@ -174,7 +197,7 @@ func TestAnHonestAnswerSettlesATask(t *testing.T) {
 // over; none settles the task.
 func TestAnAnswerThatDoesNotFitCountsForNothing(t *testing.T) {
 	n := newRequesterNode(t)
-	third := newStranger(t, n.network, nil)
+	third := newStranger(t, n.Network, nil)
 	for _, c := range []struct {
 		name   string
 		spoil  func(l *lender, a proto.Answer) proto.Frame
@@ -184,13 +207,13 @@ func TestAnAnswerThatDoesNotFitCountsForNothing(t *testing.T) {
 			return proto.Frame{Answer: &proto.AnswerFrame{Answer: []byte("x")}}
 		}, true},
 		{"signed by a third", func(_ *lender, a proto.Answer) proto.Frame {
-			return proto.Frame{Answer: &proto.AnswerFrame{Answer: third.seal(proto.PurposeAnswer, n.self, a.Marshal())}}
+			return proto.Frame{Answer: &proto.AnswerFrame{Answer: third.seal(proto.PurposeAnswer, n.Self, a.Marshal())}}
 		}, true},
 		{"for another requester", func(l *lender, a proto.Answer) proto.Frame {
 			return proto.Frame{Answer: &proto.AnswerFrame{Answer: l.seal(proto.PurposeAnswer, third.ID(), a.Marshal())}}
 		}, true},
 		{"of another purpose", func(l *lender, a proto.Answer) proto.Frame {
-			return proto.Frame{Answer: &proto.AnswerFrame{Answer: l.seal(proto.PurposeReceipt, n.self, a.Marshal())}}
+			return proto.Frame{Answer: &proto.AnswerFrame{Answer: l.seal(proto.PurposeReceipt, n.Self, a.Marshal())}}
 		}, true},
 		{"of another task", func(l *lender, a proto.Answer) proto.Frame {
 			a.Digest[0] ^= 1
@@ -232,15 +255,15 @@ func TestAnAnswerThatDoesNotFitCountsForNothing(t *testing.T) {
 				t.Errorf("an answer %s: %d accepted, %d breaches; want 1 by the true answer, 0", c.name, s.Accepted, n.struck()-before)
 			}
 		}
-		if s := j.summary(); c.strike && s.Accepted != 0 {
+		if s := j.Summary(); c.strike && s.Accepted != 0 {
 			t.Errorf("an answer %s settled the task", c.name)
 		}
-		if !j.ended() {
-			j.cancel("the test is over")
+		if !j.Ended() {
+			j.Cancel("the test is over")
 			ends(t, j)
 		}
 		close(o.done)
-		n.net.Unblock(l.ID())
+		n.Net.Unblock(l.ID())
 	}
 }
 
@@ -254,11 +277,11 @@ func TestAnAnswerTwiceCountsOnce(t *testing.T) {
 	o := l.next(t).accepts(t)
 	a, blocks := l.answer(t, n, o)
 	o.says(t, l.sealed(n, a, blocks...), l.sealed(n, a, blocks...), l.sealed(n, a))
-	eventually(t, "one task is accepted", func() bool { return j.summary().Accepted == 1 })
-	if s := j.summary(); j.ended() || s.Accepted != 1 {
+	eventually(t, "one task is accepted", func() bool { return j.Summary().Accepted == 1 })
+	if s := j.Summary(); j.Ended() || s.Accepted != 1 {
 		t.Errorf("job %s with %d accepted, want 1 of 2", s.State, s.Accepted)
 	}
-	j.cancel("the test is over")
+	j.Cancel("the test is over")
 	if s := ends(t, j); s.State != "cancelled" {
 		t.Errorf("state %s, want cancelled", s.State)
 	}
@@ -312,13 +335,13 @@ func TestAnOutputThatIsNoResultDoesNotEndTheNode(t *testing.T) {
 				o.says(t, l.sealed(n, a))
 			}
 			eventually(t, "the answers count as lost", func() bool {
-				tasks, _, _, err := j.views(t.Context())
-				return err == nil && len(tasks[0].Executions) > 0 && tasks[0].Executions[0].State == scheduler.ExecLost
+				task := described(t, j).Tasks[0]
+				return len(task.Executions) > 0 && task.Executions[0].State == string(scheduler.ExecLost)
 			})
-			if s := j.summary(); s.Accepted != 0 {
+			if s := j.Summary(); s.Accepted != 0 {
 				t.Errorf("%s: %d accepted, want none", c.name, s.Accepted)
 			}
-			j.cancel("the test is over")
+			j.Cancel("the test is over")
 			ends(t, j)
 		}
 	}
@@ -330,21 +353,21 @@ func TestAnOutputThatIsNoResultDoesNotEndTheNode(t *testing.T) {
 // TestJobContentOpensWithTheLeaseAndClosesWithIt: the whole way, over a job.
 func TestJobContentOpensWithTheLeaseAndClosesWithIt(t *testing.T) {
 	n := newRequesterNode(t)
-	l, other := newLender(t, n), newStranger(t, n.network, nil).meets(t, n)
+	l, other := newLender(t, n), newStranger(t, n.Network, nil).meets(t, n)
 	req := unchecked(t)
 	req.Job.Inputs = []*api.Input{{Source: guest(t, "noop"), Target: "/in/x"}}
 	req.Job.Private = true
 	j := submit(t, n.node, req)
-	input, code := j.spec.Tasks[0].Input, j.spec.Program.Code
+	input, code := j.Specification().Tasks[0].Input, j.Specification().Program.Code
 	wantRefused(t, "before the lease", l.gets(t, n, input, nil))
 	l.bids(t, n, j)
 	o := l.next(t).accepts(t)
 	wantServed(t, "input, with the lease", l.gets(t, n, input, nil))
 	wantServed(t, "private program, with the lease", l.gets(t, n, code, nil))
-	wantRefused(t, "specification", l.gets(t, n, j.record.Spec, nil))
+	wantRefused(t, "specification", l.gets(t, n, specRoot(t, n, j), nil))
 	wantRefused(t, "another peer", other.gets(t, n, input, nil))
 	wantRefused(t, "private program to another peer", other.gets(t, n, code, nil))
-	j.cancel("enough")
+	j.Cancel("enough")
 	ends(t, j)
 	close(o.done)
 	wantRefused(t, "after the job", l.gets(t, n, input, nil))
@@ -353,10 +376,10 @@ func TestJobContentOpensWithTheLeaseAndClosesWithIt(t *testing.T) {
 
 func TestAPublicProgramIsServedToAnybody(t *testing.T) {
 	n := newRequesterNode(t)
-	other := newStranger(t, n.network, nil).meets(t, n)
+	other := newStranger(t, n.Network, nil).meets(t, n)
 	j := submit(t, n.node, unchecked(t))
-	wantServed(t, "the program of a job that is not private", other.gets(t, n, j.spec.Program.Code, nil))
-	j.cancel("enough")
+	wantServed(t, "the program of a job that is not private", other.gets(t, n, j.Specification().Program.Code, nil))
+	j.Cancel("enough")
 	ends(t, j)
 }
 
@@ -382,12 +405,12 @@ func TestAFailureIsTriedElsewhere(t *testing.T) {
 // content of one requester does not let another's task have it by its id.
 func TestAStrangersTaskCannotReadWhatIsNotItsOwners(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
-	e := newStranger(t, n.network, nil).meets(t, n)
-	secret := n.hold(t, content.Use{Class: content.Job, Tag: jobTag(proto.PeerID{7}, proto.JobID{7})})
-	own := n.hold(t, content.Use{Class: content.Result, Tag: jobTag(n.self, proto.JobID{8}) + ":out"})
+	e := newStranger(t, n.Network, nil).meets(t, n)
+	secret := n.hold(t, content.Use{Class: content.Job, Tag: sandbox.JobTag(proto.PeerID{7}, proto.JobID{7})})
+	own := n.hold(t, content.Use{Class: content.Result, Tag: sandbox.JobTag(n.Self, proto.JobID{8}) + ":out"})
 	for name, id := range map[string]proto.CID{"another requester's": secret, "the node's own": own} {
 		a := e.award(t, "noop")
-		a.Lease = proto.LeaseID(newNonce())
+		a.Lease = proto.LeaseID(newID())
 		task := assignment(1)
 		task.Task.Stdin = id
 		s := e.leases(t, n, a, task)
@@ -398,7 +421,7 @@ func TestAStrangersTaskCannotReadWhatIsNotItsOwners(t *testing.T) {
 		// As a part of something of its own that is said to be public code.
 		dir, block := dirBlock(t, id)
 		e.blocks.Put(t.Context(), dir, block)
-		a.Lease, a.Program.Code = proto.LeaseID(newNonce()), dir
+		a.Lease, a.Program.Code = proto.LeaseID(newID()), dir
 		s = e.leases(t, n, a, assignment(2))
 		frameOf(t, s, func(f proto.Frame) bool { return isAnswer(f) || isFailure(f) })
 		if err := e.gets(t, n, dir, nil); err == nil {

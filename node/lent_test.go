@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mustermesh/muster/node/overlay"
 	"github.com/mustermesh/muster/p2p"
 	"github.com/mustermesh/muster/proto"
 )
@@ -21,13 +22,13 @@ func (e *stranger) program(t testing.TB, name string) proto.Program {
 }
 
 func (e *stranger) award(t testing.TB, name string) proto.Award {
-	return proto.Award{Job: proto.JobID{1}, Lease: proto.LeaseID(newNonce()), Epoch: 1, Slots: 2, Grace: time.Minute, Program: e.program(t, name)}
+	return proto.Award{Job: proto.JobID{1}, Lease: proto.LeaseID(newID()), Epoch: 1, Slots: 2, Grace: time.Minute, Program: e.program(t, name)}
 }
 
 // opens opens a lease stream and says the first word.
 func (e *stranger) opens(t testing.TB, n *running, first []byte) *p2p.Stream {
 	t.Helper()
-	s, err := e.OpenStream(testContext(t), n.self, protoLease, proto.MaxLeaseFrame)
+	s, err := e.OpenStream(testContext(t), n.Self, overlay.ProtoLease, proto.MaxLeaseFrame)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,8 +42,8 @@ func (e *stranger) opens(t testing.TB, n *running, first []byte) *p2p.Stream {
 // leases takes a lease that the node must accept.
 func (e *stranger) leases(t testing.TB, n *running, a proto.Award, tasks ...proto.Assignment) *p2p.Stream {
 	t.Helper()
-	s := e.opens(t, n, proto.Frame{Award: &proto.AwardFrame{Award: e.seal(proto.PurposeAward, n.self, a.Marshal()), Tasks: tasks}}.Marshal())
-	f, err := recvFrame(s)
+	s := e.opens(t, n, proto.Frame{Award: &proto.AwardFrame{Award: e.seal(proto.PurposeAward, n.Self, a.Marshal()), Tasks: tasks}}.Marshal())
+	f, err := overlay.RecvFrame(s)
 	if err != nil || f.Reply == nil || !f.Reply.Accepted {
 		t.Fatalf("reply: %+v, err %v, want accepted", f.Reply, err)
 	}
@@ -57,7 +58,7 @@ func assignment(id byte) proto.Assignment {
 func frameOf(t testing.TB, s *p2p.Stream, want func(proto.Frame) bool) proto.Frame {
 	t.Helper()
 	for {
-		f, err := recvFrame(s)
+		f, err := overlay.RecvFrame(s)
 		if err != nil {
 			t.Fatalf("lease stream: %v", err)
 		}
@@ -75,7 +76,7 @@ func isStarted(f proto.Frame) bool { return f.Started != nil }
 // nothing.
 func cutOff(s *p2p.Stream) bool {
 	for {
-		f, err := recvFrame(s)
+		f, err := overlay.RecvFrame(s)
 		if err != nil {
 			return true
 		}
@@ -86,12 +87,12 @@ func cutOff(s *p2p.Stream) bool {
 }
 
 // struck tells how many breaches a node has counted.
-func (n *running) struck() uint64 { return n.net.Stats().Misbehaved }
+func (n *running) struck() uint64 { return n.Net.Stats().Misbehaved }
 
 // stillServes takes a lease as an honest requester and has a task run.
 func stillServes(t testing.TB, n *running) {
 	t.Helper()
-	e := newStranger(t, n.network, nil).meets(t, n)
+	e := newStranger(t, n.Network, nil).meets(t, n)
 	s := e.leases(t, n, e.award(t, "noop"), assignment(1))
 	f := frameOf(t, s, func(f proto.Frame) bool { return f.Answer != nil || f.Failure != nil })
 	if f.Answer == nil {
@@ -101,12 +102,12 @@ func stillServes(t testing.TB, n *running) {
 
 func TestAProviderAnswersAnHonestLease(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
-	e := newStranger(t, n.network, nil).meets(t, n)
+	e := newStranger(t, n.Network, nil).meets(t, n)
 	a := e.award(t, "noop")
 	s := e.leases(t, n, a, assignment(7))
 	f := frameOf(t, s, isAnswer)
-	env, err := proto.OpenEnvelope(f.Answer.Answer, proto.Expect{Network: n.network, Purpose: proto.PurposeAnswer, Addressee: e.ID(), Now: time.Now()})
-	if err != nil || env.Signer != n.self {
+	env, err := proto.OpenEnvelope(f.Answer.Answer, proto.Expect{Network: n.Network, Purpose: proto.PurposeAnswer, Addressee: e.ID(), Now: time.Now()})
+	if err != nil || env.Signer != n.Self {
 		t.Fatalf("answer: signer %s, err %v", env.Signer, err)
 	}
 	answer, err := proto.ParseAnswer(env.Body)
@@ -126,12 +127,12 @@ func TestABadFirstWordEndsALeaseStreamAndCounts(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
 	spoiled := func(spoil func(*proto.Statement)) func(e *stranger) []byte {
 		return func(e *stranger) []byte {
-			s := e.statement(proto.PurposeAward, n.self, e.award(t, "noop").Marshal())
+			s := e.statement(proto.PurposeAward, n.Self, e.award(t, "noop").Marshal())
 			spoil(&s)
 			return proto.Frame{Award: &proto.AwardFrame{Award: proto.Seal(e.key, s)}}.Marshal()
 		}
 	}
-	victim := newStranger(t, n.network, nil)
+	victim := newStranger(t, n.Network, nil)
 	for _, c := range []struct {
 		name  string
 		first func(e *stranger) []byte
@@ -140,7 +141,7 @@ func TestABadFirstWordEndsALeaseStreamAndCounts(t *testing.T) {
 		{"an empty message", func(*stranger) []byte { return nil }},
 		{"a frame that is no award", func(*stranger) []byte { return proto.Frame{Ping: true}.Marshal() }},
 		{"a truncated award", func(e *stranger) []byte {
-			b := e.seal(proto.PurposeAward, n.self, e.award(t, "noop").Marshal())
+			b := e.seal(proto.PurposeAward, n.Self, e.award(t, "noop").Marshal())
 			return proto.Frame{Award: &proto.AwardFrame{Award: b[:len(b)/2]}}.Marshal()
 		}},
 		{"an award for another node", spoiled(func(s *proto.Statement) { s.Addressee = proto.PeerID{3} })},
@@ -149,16 +150,16 @@ func TestABadFirstWordEndsALeaseStreamAndCounts(t *testing.T) {
 		{"an award that makes no sense", spoiled(func(s *proto.Statement) { s.Body = []byte{1, 2, 3} })},
 		{"an award that lives for ever", spoiled(func(s *proto.Statement) { s.Expires = s.Issued.Add(48 * time.Hour) })},
 		{"an award that somebody else signed", func(e *stranger) []byte {
-			b := victim.seal(proto.PurposeAward, n.self, e.award(t, "noop").Marshal())
+			b := victim.seal(proto.PurposeAward, n.Self, e.award(t, "noop").Marshal())
 			return proto.Frame{Award: &proto.AwardFrame{Award: b}}.Marshal()
 		}},
 		{"an award with a bent signature", func(e *stranger) []byte {
-			b := e.seal(proto.PurposeAward, n.self, e.award(t, "noop").Marshal())
+			b := e.seal(proto.PurposeAward, n.Self, e.award(t, "noop").Marshal())
 			b[bytes.Index(b, e.key[32:])+40] ^= 1
 			return proto.Frame{Award: &proto.AwardFrame{Award: b}}.Marshal()
 		}},
 	} {
-		e := newStranger(t, n.network, nil).meets(t, n)
+		e := newStranger(t, n.Network, nil).meets(t, n)
 		before := n.struck()
 		s := e.opens(t, n, c.first(e))
 		if !cutOff(s) {
@@ -174,11 +175,11 @@ func TestABadFirstWordEndsALeaseStreamAndCounts(t *testing.T) {
 func TestAnAwardFromAClockTooFarOffIsDeclinedWithoutBlame(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
 	for _, off := range []time.Duration{-10 * time.Minute, 10 * time.Minute} {
-		e := newStranger(t, n.network, nil).meets(t, n)
-		s := e.statement(proto.PurposeAward, n.self, e.award(t, "noop").Marshal())
+		e := newStranger(t, n.Network, nil).meets(t, n)
+		s := e.statement(proto.PurposeAward, n.Self, e.award(t, "noop").Marshal())
 		s.Issued, s.Expires = s.Issued.Add(off), s.Expires.Add(off)
 		stream := e.opens(t, n, proto.Frame{Award: &proto.AwardFrame{Award: proto.Seal(e.key, s)}}.Marshal())
-		f, err := recvFrame(stream)
+		f, err := overlay.RecvFrame(stream)
 		if err != nil || f.Reply == nil || f.Reply.Accepted || !strings.Contains(f.Reply.Detail, "clock") {
 			t.Errorf("off by %s: reply %+v, err %v, want declined with a word about the clock", off, f.Reply, err)
 		}
@@ -190,8 +191,8 @@ func TestAnAwardFromAClockTooFarOffIsDeclinedWithoutBlame(t *testing.T) {
 
 func TestAnOversizeLeaseFrameIsNotRead(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
-	e := newStranger(t, n.network, nil).meets(t, n)
-	s, err := e.OpenStream(testContext(t), n.self, protoLease, proto.MaxLeaseFrame)
+	e := newStranger(t, n.Network, nil).meets(t, n)
+	s, err := e.OpenStream(testContext(t), n.Self, overlay.ProtoLease, proto.MaxLeaseFrame)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,27 +206,27 @@ func TestAnOversizeLeaseFrameIsNotRead(t *testing.T) {
 
 func TestAnAwardIsNoUseToThePeerThatReplaysIt(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
-	e := newStranger(t, n.network, nil).meets(t, n)
-	thief := newStranger(t, n.network, nil).meets(t, n)
+	e := newStranger(t, n.Network, nil).meets(t, n)
+	thief := newStranger(t, n.Network, nil).meets(t, n)
 	a := e.award(t, "noop")
-	envelope := proto.Frame{Award: &proto.AwardFrame{Award: e.seal(proto.PurposeAward, n.self, a.Marshal())}}.Marshal()
+	envelope := proto.Frame{Award: &proto.AwardFrame{Award: e.seal(proto.PurposeAward, n.Self, a.Marshal())}}.Marshal()
 	if !cutOff(thief.opens(t, n, envelope)) || n.struck() != 1 {
 		t.Errorf("a stolen award was answered, or not counted (%d)", n.struck())
 	}
 	first := e.opens(t, n, envelope)
-	if f, err := recvFrame(first); err != nil || f.Reply == nil || !f.Reply.Accepted {
+	if f, err := overlay.RecvFrame(first); err != nil || f.Reply == nil || !f.Reply.Accepted {
 		t.Fatalf("the award itself: %+v %v", f.Reply, err)
 	}
-	if f, err := recvFrame(e.opens(t, n, envelope)); err != nil || f.Reply == nil || f.Reply.Accepted || f.Reply.Reason != proto.ReasonNoLease {
+	if f, err := overlay.RecvFrame(e.opens(t, n, envelope)); err != nil || f.Reply == nil || f.Reply.Accepted || f.Reply.Reason != proto.ReasonNoLease {
 		t.Errorf("the same award twice: %+v %v, want declined: no lease", f.Reply, err)
 	}
 	newer := a
 	newer.Lease, newer.Epoch = proto.LeaseID{2}, 2
 	e.leases(t, n, newer)
-	stale := proto.Frame{Award: &proto.AwardFrame{Award: e.seal(proto.PurposeAward, n.self, proto.Award{
+	stale := proto.Frame{Award: &proto.AwardFrame{Award: e.seal(proto.PurposeAward, n.Self, proto.Award{
 		Job: a.Job, Lease: proto.LeaseID{3}, Epoch: 1, Slots: 1, Program: a.Program,
 	}.Marshal())}}.Marshal()
-	if f, err := recvFrame(e.opens(t, n, stale)); err != nil || f.Reply == nil || f.Reply.Reason != proto.ReasonNoLease {
+	if f, err := overlay.RecvFrame(e.opens(t, n, stale)); err != nil || f.Reply == nil || f.Reply.Reason != proto.ReasonNoLease {
 		t.Errorf("an older epoch: %+v %v, want declined: no lease", f.Reply, err)
 	}
 }
@@ -242,7 +243,7 @@ func TestFramesOutOfTurnEndALease(t *testing.T) {
 		"garbage":        []byte("\xff\xff"),
 		"a task too far": proto.Frame{Task: &proto.Assignment{Execution: id, Task: proto.Task{Index: 5, Count: 1}}}.Marshal(),
 	} {
-		e := newStranger(t, n.network, nil).meets(t, n)
+		e := newStranger(t, n.Network, nil).meets(t, n)
 		s := e.leases(t, n, e.award(t, "noop"))
 		before := n.struck()
 		if err := s.Send(frame); err != nil {
@@ -256,23 +257,20 @@ func TestFramesOutOfTurnEndALease(t *testing.T) {
 }
 
 func (n *running) leaseCount() int {
-	n.provider.mu.Lock()
-	defer n.provider.mu.Unlock()
-	return n.provider.book.Leases() + len(n.provider.leases)
+	return n.provider.Stats().Leases
 }
 
 func (n *running) busy() int {
-	n.provider.mu.Lock()
-	defer n.provider.mu.Unlock()
-	return n.provider.book.Busy() + n.provider.book.Queued()
+	s := n.provider.Stats()
+	return s.Busy + s.Queued
 }
 
 // TestOneExecutionTwiceDoesNotEndTheNode: a requester names two tasks alike.
 func TestOneExecutionTwiceDoesNotEndTheNode(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
-	e := newStranger(t, n.network, nil).meets(t, n)
+	e := newStranger(t, n.Network, nil).meets(t, n)
 	s := e.leases(t, n, e.award(t, "noop"), assignment(1), assignment(1), assignment(1))
-	eventually(t, "the slots are free again", func() bool { return n.provider.done.Load()+n.provider.failed.Load() > 0 && n.busy() == 0 })
+	eventually(t, "the slots are free again", func() bool { s := n.provider.Stats(); return s.Done+s.Failed > 0 && s.Busy+s.Queued == 0 })
 	s.Reset()
 	stillServes(t, n)
 }
@@ -281,12 +279,12 @@ func TestReceiptsThatFitNothingAreCountedOrPassedOver(t *testing.T) {
 	cfg := testConfig(t, randomNetwork())
 	cfg.Price = 1
 	n := startNode(t, cfg)
-	e := newStranger(t, n.network, nil).meets(t, n)
+	e := newStranger(t, n.Network, nil).meets(t, n)
 	a := e.award(t, "noop")
 	a.Price = credits(1)
 	s := e.leases(t, n, a, assignment(1))
 	f := frameOf(t, s, isAnswer)
-	env, err := proto.OpenEnvelope(f.Answer.Answer, proto.Expect{Network: n.network, Purpose: proto.PurposeAnswer, Addressee: e.ID(), Now: time.Now()})
+	env, err := proto.OpenEnvelope(f.Answer.Answer, proto.Expect{Network: n.Network, Purpose: proto.PurposeAnswer, Addressee: e.ID(), Now: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,27 +300,27 @@ func TestReceiptsThatFitNothingAreCountedOrPassedOver(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ack(9, e.seal(proto.PurposeReceipt, n.self, receipt(9, 1000).Marshal())) // an execution that never was
+	ack(9, e.seal(proto.PurposeReceipt, n.Self, receipt(9, 1000).Marshal())) // an execution that never was
 	ack(1, nil)
-	eventually(t, "both were read", func() bool { return n.net.Stats().Protocols[protoLease].MessagesIn >= 3 })
-	if got := n.acct.owed(e.ID()); got != 0 {
+	eventually(t, "both were read", func() bool { return n.Net.Stats().Protocols[overlay.ProtoLease].MessagesIn >= 3 })
+	if got := n.acct.Owed(e.ID()); got != 0 {
 		t.Errorf("a receipt for nothing counts %d", got)
 	}
 	bad := 0
 	for _, r := range [][]byte{
-		[]byte("garbage"), e.seal(proto.PurposeReceipt, n.self, []byte{1, 2}),
-		e.seal(proto.PurposeReceipt, n.self, receipt(2, 1).Marshal()), // of another execution than the frame says
+		[]byte("garbage"), e.seal(proto.PurposeReceipt, n.Self, []byte{1, 2}),
+		e.seal(proto.PurposeReceipt, n.Self, receipt(2, 1).Marshal()), // of another execution than the frame says
 	} {
 		ack(1, r)
 		bad++
 		eventually(t, "a bad receipt counts", func() bool { return n.struck() == uint64(bad) })
 	}
-	ack(1, e.seal(proto.PurposeReceipt, n.self, receipt(1, 1).Marshal()))
+	ack(1, e.seal(proto.PurposeReceipt, n.Self, receipt(1, 1).Marshal()))
 	eventually(t, "the output is no longer pinned", func() bool { return len(n.pins(t, "result:")) == 0 })
-	ack(1, e.seal(proto.PurposeReceipt, n.self, receipt(1, 1).Marshal())) // twice
+	ack(1, e.seal(proto.PurposeReceipt, n.Self, receipt(1, 1).Marshal())) // twice
 	s.Reset()
 	eventually(t, "the lease is over", func() bool { return n.leaseCount() == 0 })
-	if got := n.acct.owed(e.ID()); got > 1 {
+	if got := n.acct.Owed(e.ID()); got > 1 {
 		t.Errorf("owed %d, want at most 1: the receipt counts once", got)
 	}
 }
@@ -343,12 +341,12 @@ func (n *running) pins(t testing.TB, prefix string) (tags []string) {
 
 func TestOneRequesterCannotHaveAllLeases(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
-	e := newStranger(t, n.network, nil).meets(t, n)
+	e := newStranger(t, n.Network, nil).meets(t, n)
 	accepted, declined, cut := 0, 0, 0
 	for range 70 {
 		a := e.award(t, "noop")
-		s := e.opens(t, n, proto.Frame{Award: &proto.AwardFrame{Award: e.seal(proto.PurposeAward, n.self, a.Marshal())}}.Marshal())
-		switch f, err := recvFrame(s); {
+		s := e.opens(t, n, proto.Frame{Award: &proto.AwardFrame{Award: e.seal(proto.PurposeAward, n.Self, a.Marshal())}}.Marshal())
+		switch f, err := overlay.RecvFrame(s); {
 		case err != nil:
 			cut++
 		case f.Reply != nil && f.Reply.Accepted:
@@ -365,7 +363,7 @@ func TestOneRequesterCannotHaveAllLeases(t *testing.T) {
 
 func TestARequesterThatIsGoneFreesItsSlots(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
-	e := newStranger(t, n.network, nil).meets(t, n)
+	e := newStranger(t, n.Network, nil).meets(t, n)
 	s := e.leases(t, n, e.award(t, "spin"), assignment(1), assignment(2), assignment(3))
 	frameOf(t, s, isStarted)
 	frameOf(t, s, isStarted)
@@ -379,7 +377,7 @@ func TestARequesterThatIsGoneFreesItsSlots(t *testing.T) {
 
 func TestACancelledExecutionStopsAndFreesItsSlot(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
-	e := newStranger(t, n.network, nil).meets(t, n)
+	e := newStranger(t, n.Network, nil).meets(t, n)
 	s := e.leases(t, n, e.award(t, "spin"), assignment(1))
 	frameOf(t, s, isStarted)
 	id := proto.ExecutionID{1}
@@ -395,7 +393,7 @@ func TestACancelledExecutionStopsAndFreesItsSlot(t *testing.T) {
 // TestAnIdleLeaseEndsEvenIfItsRequesterHoldsOn: pings alone keep nothing.
 func TestAnIdleLeaseEndsEvenIfItsRequesterHoldsOn(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
-	e := newStranger(t, n.network, nil).meets(t, n)
+	e := newStranger(t, n.Network, nil).meets(t, n)
 	s := e.leases(t, n, e.award(t, "noop"))
 	frameOf(t, s, func(f proto.Frame) bool { return f.Release })
 	eventually(t, "the lease is gone", func() bool {
@@ -406,22 +404,17 @@ func TestAnIdleLeaseEndsEvenIfItsRequesterHoldsOn(t *testing.T) {
 
 func TestOutputsStayForTheGraceAndAreThenUnpinned(t *testing.T) {
 	n := startNode(t, testConfig(t, randomNetwork()))
-	e := newStranger(t, n.network, nil).meets(t, n)
+	e := newStranger(t, n.Network, nil).meets(t, n)
 	s := e.leases(t, n, e.award(t, "noop"), assignment(1))
 	frameOf(t, s, isAnswer)
 	s.Reset()
 	eventually(t, "the lease is over", func() bool { return n.leaseCount() == 0 })
-	n.provider.sweep(t.Context())
+	n.provider.Sweep(t.Context())
 	if got := n.pins(t, "result:"); len(got) != 1 {
 		t.Errorf("within the grace %d outputs are pinned, want 1", len(got))
 	}
-	n.provider.mu.Lock()
-	n.provider.common = &common{ // two minutes later
-		self: n.self, key: n.key, network: n.network, net: n.net, log: n.log, directory: n.directory, pingers: n.pingers,
-		now: func() time.Time { return time.Now().Add(2 * time.Minute) },
-	}
-	n.provider.mu.Unlock()
-	n.provider.sweep(t.Context())
+	n.skew.Store(int64(2 * time.Minute))
+	n.provider.Sweep(t.Context())
 	if got := n.pins(t, "result:"); len(got) != 0 {
 		t.Errorf("after the grace %d outputs are pinned, want none", len(got))
 	}

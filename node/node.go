@@ -18,6 +18,10 @@ import (
 	"github.com/mustermesh/muster/executor"
 	"github.com/mustermesh/muster/internal/content"
 	"github.com/mustermesh/muster/internal/store"
+	"github.com/mustermesh/muster/node/overlay"
+	"github.com/mustermesh/muster/node/provider"
+	"github.com/mustermesh/muster/node/requester"
+	"github.com/mustermesh/muster/node/sandbox"
 	"github.com/mustermesh/muster/p2p"
 	"github.com/mustermesh/muster/proto"
 	"github.com/mustermesh/muster/trust"
@@ -26,7 +30,7 @@ import (
 // A node is everything that one process runs. Its fields are set while it opens
 // and do not change while it runs.
 type node struct {
-	*common
+	*overlay.Local
 	cfg            Config
 	db             *store.DB
 	content        *content.Store
@@ -34,17 +38,16 @@ type node struct {
 	acct           *accounts
 	exec           executor.Executor
 	print          executor.Fingerprint
-	box            *sandbox
-	provider       *provider // nil: lends nothing
+	box            *sandbox.Box
+	provider       *provider.Provider // nil: lends nothing
 	whyNotProvider string
-	requester      *requester
-	town           *town // nil: offline
-	crew           *crew
+	requester      *requester.Requester
+	overlay        *overlay.Overlay // nil: offline
+	access         *access
 	started        time.Time
 	sequence       atomic.Uint64 // of adverts
 	leaving        chan struct{} // closed when the node begins to end
 	server         atomic.Pointer[server]
-	client         bool // one command's node, not a daemon
 }
 
 // Init makes the home and the identity of cfg, and gives the node's id. Doing it
@@ -130,8 +133,7 @@ func open(ctx context.Context, cfg Config, log *slog.Logger, parts Parts, online
 	if err != nil {
 		return nil, nil, err
 	}
-	n.common = &common{key: key, network: cfg.Network, log: log, now: time.Now, directory: newDirectory(time.Now)}
-	if n.self, err = proto.PeerIDFromBytes(key.Public().(ed25519.PublicKey)); err != nil {
+	if n.Local, err = overlay.NewLocal(key, cfg.Network, log); err != nil {
 		return nil, nil, err
 	}
 
@@ -159,13 +161,12 @@ func open(ctx context.Context, cfg Config, log *slog.Logger, parts Parts, online
 	if c, ok := n.exec.(closer); ok {
 		closers = append(closers, c.Close)
 	}
-	n.box = &sandbox{exec: n.exec, content: n.content, self: n.self, fetch: n.fetchFor, temp: cfg.tempPath(), maxProgram: cfg.MaxProgram, maxInput: int64(cfg.Cache)}
 
 	if online {
-		if n.net, err = p2p.Open(n.netConfig(), log.With("part", "p2p")); err != nil {
+		if n.Net, err = p2p.Open(n.netConfig(), log.With("part", "p2p")); err != nil {
 			return nil, nil, err
 		}
-		closers = append(closers, n.net.Close)
+		closers = append(closers, n.Net.Close)
 	}
 	return n, shut, n.assemble(ctx)
 }
@@ -180,7 +181,7 @@ func emptyDir(dir string) error {
 
 func (n *node) netConfig() p2p.Config {
 	return p2p.Config{
-		Network: n.cfg.Network, Key: n.key, Listen: n.cfg.Listen, Bootstrap: n.cfg.Bootstrap, Saved: n.savedPeers(),
+		Network: n.cfg.Network, Key: n.Key, Listen: n.cfg.Listen, Bootstrap: n.cfg.Bootstrap, Saved: n.savedPeers(),
 		MDNS: n.cfg.MDNS, Agent: "muster/" + Version, ConnLow: n.cfg.ConnLow, ConnHigh: n.cfg.ConnHigh,
 		RelayService: n.cfg.has(RoleBootstrap),
 	}
@@ -188,81 +189,87 @@ func (n *node) netConfig() p2p.Config {
 
 // assemble joins the parts: the drivers, and what the network serves.
 func (n *node) assemble(ctx context.Context) (err error) {
-	if n.net != nil && (n.cfg.has(RoleProvider) || n.cfg.has(RoleRequester)) {
+	if n.Net != nil && (n.cfg.has(RoleProvider) || n.cfg.has(RoleRequester)) {
 		if n.print, err = n.exec.Fingerprint(ctx); err != nil {
 			return fmt.Errorf("sandbox: %w", err)
 		}
 	}
-	n.box.engine = proto.Engine{Name: n.print.Engine, Version: n.print.Version, Arch: n.print.Arch}
-	n.requester = newRequester(n.common, n.db, n.ledger, n.acct)
-	n.requester.box, n.requester.localSlots = n.box, max(n.cfg.Lend.Slots, 1)
-	n.requester.standIn = n.started.Add(n.cfg.ClientWarmUp)
-	if err := n.requester.load(ctx); err != nil {
+	n.box = sandbox.New(sandbox.Config{
+		Executor: n.exec, Engine: proto.Engine{Name: n.print.Engine, Version: n.print.Version, Arch: n.print.Arch},
+		Content: n.content, Self: n.Self, Fetch: n.fetchInto, Temp: n.cfg.tempPath(),
+		MaxProgram: n.cfg.MaxProgram, MaxInput: int64(n.cfg.Cache),
+	})
+	n.requester, err = requester.Open(ctx, n.Local, requester.Config{
+		DB: n.db, Ledger: n.ledger, Accounts: n.acct, Box: n.box, LocalSlots: max(n.cfg.Lend.Slots, 1),
+		Fetch: n.fetch, StandIn: n.started.Add(n.cfg.ClientWarmUp), Grace: n.cfg.Grace, Silence: n.silence(),
+	})
+	if err != nil || n.Net == nil {
 		return err
 	}
-	n.directory.changed = n.requester.peersChanged
-	if n.net == nil {
-		return nil
-	}
 	if n.cfg.has(RoleProvider) {
-		if err := n.openProvider(); err != nil {
+		if err := n.openProvider(ctx); err != nil {
 			return err
 		}
 	}
 	if err := n.letGo(ctx); err != nil {
 		return err
 	}
-	n.town = &town{common: n.common, provider: n.provider, requester: n.requester, advert: n.advert, looking: n.looking, opened: newOpened(2 * maxHeard)}
-	n.town.join()
+	var lends overlay.Considerer // nil, not a provider that is nil
+	if n.provider != nil {
+		lends = lendingSide{n}
+	}
+	n.overlay = overlay.New(n.Local, lends, askingSide{n})
+	n.overlay.Join()
 	n.offer()
 	return nil
 }
 
+// silence is how long providers go on with our tasks while we are out of touch:
+// nobody waits for those of one command's node that is gone.
+func (n *node) silence() time.Duration {
+	if n.cfg.client {
+		return overlay.LeaseSilence
+	}
+	return n.cfg.Grace
+}
+
 // openProvider makes the lending side, unless the sandbox is too weak for
 // strangers.
-func (n *node) openProvider() error {
+func (n *node) openProvider(ctx context.Context) error {
 	if n.print.Level < executor.LevelNamespaces && !n.cfg.AcceptWeakIsolation {
 		n.whyNotProvider = fmt.Sprintf("the sandbox reaches isolation level %q on this host, not %q; lend anyway with --accept-weak-isolation", n.print.Level, executor.LevelNamespaces)
-		n.log.Warn("provider role is off", "err", n.whyNotProvider)
+		n.Log.Warn("provider role is off", "err", n.whyNotProvider)
 		return nil
 	}
 	l, err := n.cfg.lending()
 	if err != nil {
 		return err
 	}
-	n.provider = newProvider(n.common, n.box, n.acct, l)
+	n.provider, err = provider.Open(ctx, n.Local, provider.Config{DB: n.db, Box: n.box, Accounts: n.acct, Lending: l})
+	if err != nil {
+		return err
+	}
 	l.Advert = n.advert()
-	n.provider.book.SetLending(l)
+	n.provider.SetLending(l)
 	return nil
 }
 
 // offer registers the services between nodes.
 func (n *node) offer() {
-	n.net.ServeContent(blocks{n.content}, &access{self: n.self, network: n.network, content: n.content, leased: n.requester.leased, now: n.now})
-	n.net.Serve(p2p.Service{
-		Name: protoBid, MaxMessage: proto.MaxGossip, Deadline: bidTimeout, MaxStreamsPerPeer: 64, MaxStreams: 1024,
-		Handle: func(_ context.Context, s *p2p.Stream) error {
-			b, err := s.Recv()
-			if err != nil {
-				return err
-			}
-			if err := n.requester.takeBid(s.Peer(), b); err != nil {
-				if verdictOf(err) == p2p.Ignore {
-					return err
-				}
-				return n.strike(s, "bad bid")
-			}
-			return s.Send([]byte{})
-		},
+	n.access = &access{self: n.Self, network: n.Network, content: n.content, leased: n.requester.Leased, now: n.Now}
+	n.Net.ServeContent(sandbox.Blocks{Store: n.content}, n.access)
+	n.Net.Serve(p2p.Service{
+		Name: overlay.ProtoBid, MaxMessage: proto.MaxGossip, Deadline: overlay.BidTimeout, MaxStreamsPerPeer: 64, MaxStreams: 1024,
+		Handle: n.requester.ServeBid,
 	})
-	lease := p2p.Service{Name: protoLease, MaxMessage: proto.MaxLeaseFrame, Deadline: leaseSilence, MaxStreamsPerPeer: 64, MaxStreams: 1024}
+	lease := p2p.Service{Name: overlay.ProtoLease, MaxMessage: proto.MaxLeaseFrame, Deadline: overlay.LeaseSilence, MaxStreamsPerPeer: 64, MaxStreams: 1024}
 	lease.Handle = func(ctx context.Context, s *p2p.Stream) error {
 		if n.provider == nil {
 			return s.Send(proto.Frame{Reply: &proto.AwardReply{Reason: proto.ReasonPolicy, Detail: "this node lends nothing"}}.Marshal())
 		}
-		return n.provider.serveLease(ctx, s)
+		return n.provider.ServeLease(ctx, s)
 	}
-	n.net.Serve(lease)
+	n.Net.Serve(lease)
 }
 
 // serve runs everything until ctx ends, then lets go in order.
@@ -273,8 +280,7 @@ func (n *node) serve(ctx context.Context, socket string, ready func(Info)) error
 	}
 	defer os.Remove(socket)
 	g, ctx := errgroup.WithContext(ctx)
-	n.crew, n.pingers = newCrew(ctx, 4096), newCrew(ctx, 8192)
-	n.requester.crew = n.crew
+	n.Begin(ctx)
 	g.Go(func() error { <-ctx.Done(); close(n.leaving); return nil })
 	g.Go(func() error { return serveAPI(ctx, n, api) })
 	g.Go(func() error { return n.requester.Run(ctx) })
@@ -282,36 +288,33 @@ func (n *node) serve(ctx context.Context, socket string, ready func(Info)) error
 		g.Go(func() error { return r.Run(ctx) })
 	}
 	if n.provider != nil {
-		n.provider.crew, n.provider.bidders = n.crew, newCrew(ctx, 256)
-		defer n.provider.bidders.wait()
 		g.Go(func() error { return n.provider.Run(ctx) })
 	}
-	if n.net != nil {
-		n.town.crew = n.crew
+	if n.Net != nil {
 		g.Go(func() error { return n.runNet(ctx) })
-		g.Go(func() error { return n.town.Run(ctx) })
+		g.Go(func() error { return n.overlay.Run(ctx) })
 		g.Go(func() error { return n.housekeep(ctx) })
 	}
 	if ready != nil {
 		ready(n.info(socket))
 	}
-	n.log.Info("serving", "peer", n.self, "addrs", n.info(socket).Addrs)
+	n.Log.Info("serving", "peer", n.Self, "addrs", n.info(socket).Addrs)
 	err = g.Wait()
-	return errors.Join(err, n.crew.wait(), n.pingers.wait(), n.savePeers(context.WithoutCancel(ctx)))
+	return errors.Join(err, n.Wait(), n.savePeers(context.WithoutCancel(ctx)))
 }
 
 // runNet runs the network; to be told to end while it starts is no failure.
 func (n *node) runNet(ctx context.Context) error {
-	if err := n.net.Run(ctx); !errors.Is(err, context.Canceled) {
+	if err := n.Net.Run(ctx); !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return nil
 }
 
 func (n *node) info(socket string) Info {
-	i := Info{ID: n.self.String(), Socket: socket}
-	if n.net != nil {
-		i.Addrs = n.net.Addrs()
+	i := Info{ID: n.Self.String(), Socket: socket}
+	if n.Net != nil {
+		i.Addrs = n.Net.Addrs()
 	}
 	return i
 }
@@ -331,7 +334,7 @@ func (n *node) housekeep(ctx context.Context) error {
 				return err
 			}
 			if _, err := n.content.GC(ctx, int64(n.cfg.Cache)); err != nil && ctx.Err() == nil {
-				n.log.Error("trim cache", "err", err)
+				n.Log.Error("trim cache", "err", err)
 			}
 		}
 	}
@@ -339,12 +342,38 @@ func (n *node) housekeep(ctx context.Context) error {
 
 // fetch brings a root here from peers; without any, from whoever the DHT names.
 func (n *node) fetch(ctx context.Context, root proto.CID, from []proto.PeerID, most int64) error {
-	if n.net == nil {
+	if n.Net == nil {
 		return errOffline
 	}
 	release := n.content.Hold()
 	defer release()
-	return n.net.Fetch(ctx, p2p.FetchRequest{Root: root, From: from, MaxBytes: most}, blocks{n.content})
+	return n.Net.Fetch(ctx, p2p.FetchRequest{Root: root, From: from, MaxBytes: most}, sandbox.Blocks{Store: n.content})
+}
+
+// fetchInto is fetch for a task, into what its owner may see.
+func (n *node) fetchInto(ctx context.Context, into *sandbox.View, root proto.CID, from []proto.PeerID, most int64) error {
+	if n.Net == nil {
+		return errOffline
+	}
+	return n.Net.Fetch(ctx, p2p.FetchRequest{Root: root, From: from, MaxBytes: most}, into)
+}
+
+// A lendingSide is the provider as the overlay sees it.
+type lendingSide struct{ n *node }
+
+// Consider has an announcement answered.
+func (l lendingSide) Consider(h overlay.Heard) { l.n.provider.Consider(h) }
+
+// Advert says what is lent now.
+func (l lendingSide) Advert() proto.Advert { return l.n.advert() }
+
+// An askingSide is the requester as the overlay sees it.
+type askingSide struct{ n *node }
+
+// Looking tells whether more providers are wanted: while the node is young, or
+// a job waits.
+func (a askingSide) Looking() bool {
+	return a.n.Now().Sub(a.n.started) < 5*a.n.cfg.ClientWarmUp || a.n.requester.Waiting()
 }
 
 // advert says what this node lends now.
@@ -352,19 +381,17 @@ func (n *node) advert() proto.Advert {
 	l := n.cfg.Lend
 	offered := proto.Resources{CPU: uint32(l.CPU * 1000), Memory: min(l.Memory, n.print.MaxMemory*uint64(max(l.Slots, 1))), Disk: l.Disk}
 	a := proto.Advert{
-		Executor: n.print.Name, Profile: n.print.Profile, Engine: n.box.engine, Isolation: n.print.Level.String(),
+		Executor: n.print.Name, Profile: n.print.Profile, Engine: n.box.Engine(), Isolation: n.print.Level.String(),
 		Offered: offered, Slots: l.Slots, FreeSlots: l.Slots, Price: credits(n.cfg.Price), Labels: n.cfg.Labels,
 		Sequence: n.sequence.Add(1), Version: Version,
 	}
 	if n.provider != nil {
-		n.provider.mu.Lock()
-		busy := n.provider.book.Busy() + n.provider.book.Queued()
-		n.provider.mu.Unlock()
-		a.FreeSlots = max(l.Slots-busy, 0)
+		s := n.provider.Stats()
+		a.FreeSlots = max(l.Slots-s.Busy-s.Queued, 0)
 	}
 	a.Free = offered.Sub(share(a, l.Slots-a.FreeSlots))
-	if n.net != nil {
-		addrs := n.net.Addrs()
+	if n.Net != nil {
+		addrs := n.Net.Addrs()
 		a.Addrs = addrs[:min(len(addrs), 8)]
 	}
 	return a
@@ -379,28 +406,13 @@ func share(a proto.Advert, busy int) proto.Resources {
 	return proto.Resources{CPU: uint32(part(uint64(a.Offered.CPU))), Memory: part(a.Offered.Memory), Disk: part(a.Offered.Disk)}
 }
 
-// looking tells whether more providers are wanted: while the node is young, or
-// a job waits.
-func (n *node) looking() bool {
-	if n.now().Sub(n.started) < 5*n.cfg.ClientWarmUp {
-		return true
-	}
-	return slices.ContainsFunc(n.requester.openJobs(), func(j *job) bool { return j.isWaiting() })
-}
-
-func (j *job) isWaiting() bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.waiting != ""
-}
-
 func (n *node) roles() (roles []string) {
 	for _, r := range n.cfg.Roles {
 		if r != RoleProvider || n.provider != nil {
 			roles = append(roles, r)
 		}
 	}
-	if n.client {
+	if n.cfg.client {
 		roles = append(roles, "client")
 	}
 	return roles
@@ -410,8 +422,8 @@ func (n *node) warnings() (ws []string) {
 	if n.whyNotProvider != "" {
 		ws = append(ws, n.whyNotProvider)
 	}
-	if n.net != nil && len(n.cfg.Bootstrap) > 0 {
-		if _, ok := n.net.Bootstrapped(); !ok {
+	if n.Net != nil && len(n.cfg.Bootstrap) > 0 {
+		if _, ok := n.Net.Bootstrapped(); !ok {
 			ws = append(ws, "no bootstrap peer answers, and no other peer is known yet")
 		}
 	}

@@ -18,17 +18,17 @@ func (n *node) savedPeers() (addrs []string) {
 		return nil
 	}
 	if err := json.Unmarshal(b, &addrs); err != nil {
-		n.log.Warn("saved peers", "err", err)
+		n.Log.Warn("saved peers", "err", err)
 		return nil
 	}
 	return addrs
 }
 
 func (n *node) savePeers(ctx context.Context) error {
-	if n.net == nil {
+	if n.Net == nil {
 		return nil
 	}
-	known := n.net.Known()
+	known := n.Net.Known()
 	if len(known) == 0 {
 		return nil
 	}
@@ -44,17 +44,18 @@ func (n *node) savePeers(ctx context.Context) error {
 // counters gives what happened since the start, for status and benchmarks.
 func (n *node) counters() map[string]uint64 {
 	s := n.db.Stats()
+	made, checked := n.Signatures()
 	out := map[string]uint64{
 		"store.commits": uint64(s.Commits), "store.syncs": uint64(s.Syncs),
-		"signatures.made": n.signed.Load(), "signatures.checked": n.checked.Load(),
+		"signatures.made": made, "signatures.checked": checked,
 	}
 	if e, ok := n.exec.(interface{ Started() uint64 }); ok {
 		out["sandbox.started"] = e.Started()
 	}
-	if n.net == nil {
+	if n.Net == nil {
 		return out
 	}
-	stats := n.net.Stats()
+	stats := n.Net.Stats()
 	out["net.bytes_in"], out["net.bytes_out"] = stats.BytesIn, stats.BytesOut
 	out["net.misbehaved"] = stats.Misbehaved
 	for name, p := range stats.Protocols {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/mustermesh/muster/node/overlay"
 	"github.com/mustermesh/muster/proto"
 )
 
@@ -22,7 +23,7 @@ func TestAProviderRefusesForTheReasonThatHolds(t *testing.T) {
 		{"not allowed", func(c *Config) { c.Allow = []string{other.ID().String()} }, nil, nil, proto.ReasonPolicy},
 		{"too cheap", func(c *Config) { c.Price = 2 }, func(a *proto.Award) { a.Price = credits(1) }, nil, proto.ReasonPrice},
 		{"owes too much", func(c *Config) { c.MaxCredit = 1 }, nil, func(n *running) {
-			n.acct.add(context.Background(), requester.ID(), credits(1), 0)
+			n.acct.Add(context.Background(), requester.ID(), credits(1), 0)
 		}, proto.ReasonCredit},
 		{"too much memory", nil, func(a *proto.Award) { a.Program.Resources.Memory = 1 << 40 }, nil, proto.ReasonExecutor},
 		{"too much disk", nil, func(a *proto.Award) { a.Program.Resources.Disk = 1 << 45 }, nil, proto.ReasonExecutor},
@@ -31,11 +32,9 @@ func TestAProviderRefusesForTheReasonThatHolds(t *testing.T) {
 		{"another executor", nil, func(a *proto.Award) { a.Program.Executor = "oci" }, nil, proto.ReasonExecutor},
 		{"another profile", nil, func(a *proto.Award) { a.Program.Profile = "wasip9/9" }, nil, proto.ReasonExecutor},
 		{"draining", nil, nil, func(n *running) {
-			n.provider.mu.Lock()
-			defer n.provider.mu.Unlock()
-			l := n.provider.book.Lending()
+			l := n.provider.Lending()
 			l.Draining = true
-			n.provider.book.SetLending(l)
+			n.provider.SetLending(l)
 		}, proto.ReasonDraining},
 	} {
 		cfg := testConfig(t, "x")
@@ -51,12 +50,12 @@ func TestAProviderRefusesForTheReasonThatHolds(t *testing.T) {
 		if c.award != nil {
 			c.award(&a)
 		}
-		s := requester.opens(t, n, proto.Frame{Award: &proto.AwardFrame{Award: requester.seal(proto.PurposeAward, n.self, a.Marshal())}}.Marshal())
-		f, err := recvFrame(s)
+		s := requester.opens(t, n, proto.Frame{Award: &proto.AwardFrame{Award: requester.seal(proto.PurposeAward, n.Self, a.Marshal())}}.Marshal())
+		f, err := overlay.RecvFrame(s)
 		if err != nil || f.Reply == nil || f.Reply.Accepted || f.Reply.Reason != c.want || f.Reply.Detail == "" {
 			t.Errorf("%s: %+v (%v), want declined: %s, and why", c.name, f.Reply, err, c.want)
 		}
-		if got := n.provider.refusals[c.want].Load(); got != 1 || n.struck() != 0 {
+		if got := n.provider.Stats().Refusals[c.want]; got != 1 || n.struck() != 0 {
 			t.Errorf("%s: %d refusals counted and %d breaches, want 1 and 0", c.name, got, n.struck())
 		}
 		n.stop()

@@ -12,6 +12,9 @@ import (
 
 	"github.com/mustermesh/muster/internal/content"
 	"github.com/mustermesh/muster/node/api"
+	"github.com/mustermesh/muster/node/provider"
+	"github.com/mustermesh/muster/node/requester"
+	"github.com/mustermesh/muster/node/sandbox"
 	"github.com/mustermesh/muster/proto"
 	"github.com/mustermesh/muster/scheduler"
 	"github.com/mustermesh/muster/trust"
@@ -19,6 +22,8 @@ import (
 
 // A server answers the local control API.
 type server struct {
+	api.UnimplementedMusterHandler // answers what this version does not
+
 	n        *node
 	attached attachments
 }
@@ -26,13 +31,16 @@ type server struct {
 // code turns our sentinels into the API's codes, which the command line turns
 // into exit codes.
 func code(err error) error {
+	var noTask *requester.NoTaskError
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, ErrNoJob), errors.Is(err, content.ErrNotFound), errors.Is(err, errNoPeer):
+	case errors.Is(err, requester.ErrNoJob), errors.Is(err, content.ErrNotFound), errors.Is(err, errNoPeer):
 		return connect.NewError(connect.CodeNotFound, err)
-	case errors.Is(err, ErrSpecification), errors.Is(err, ErrAmbiguous), errors.Is(err, proto.ErrID):
+	case errors.Is(err, requester.ErrSpecification), errors.Is(err, requester.ErrAmbiguous), errors.Is(err, proto.ErrID):
 		return connect.NewError(connect.CodeInvalidArgument, err)
+	case errors.As(err, &noTask):
+		return connect.NewError(connect.CodeNotFound, err)
 	case errors.Is(err, errOffline):
 		return connect.NewError(connect.CodeFailedPrecondition, err)
 	case errors.Is(err, context.Canceled):
@@ -50,21 +58,21 @@ var (
 func (s *server) Status(_ context.Context, _ *connect.Request[api.StatusRequest]) (*connect.Response[api.StatusResponse], error) {
 	n := s.n
 	out := &api.StatusResponse{
-		Id: n.self.String(), Version: Version, Network: n.cfg.Network, Roles: n.roles(), Home: n.cfg.Home,
+		Id: n.Self.String(), Version: Version, Network: n.cfg.Network, Roles: n.roles(), Home: n.cfg.Home,
 		Pid: uint32(os.Getpid()), Isolation: n.print.Level.String(), Warnings: n.warnings(),
-		StartedMs: n.started.UnixMilli(), Offline: n.net == nil, Counters: n.counters(),
+		StartedMs: n.started.UnixMilli(), Offline: n.Net == nil, Counters: n.counters(),
 	}
-	if n.net != nil {
-		out.Addrs = n.net.Addrs()
-		out.Peers = uint32(len(n.net.Peers()))
-		status, _ := n.net.Bootstrapped()
+	if n.Net != nil {
+		out.Addrs = n.Net.Addrs()
+		out.Peers = uint32(len(n.Net.Peers()))
+		status, _ := n.Net.Bootstrapped()
 		for _, b := range status {
 			for _, a := range b.Addrs {
 				out.Bootstrap = append(out.Bootstrap, &api.BootstrapPeer{Addr: a, Connected: b.Connected, Error: b.Err})
 			}
 		}
 	}
-	out.JobsOpen = uint32(len(n.requester.openJobs()))
+	out.JobsOpen = uint32(len(n.requester.OpenJobs()))
 	return connect.NewResponse(out), nil
 }
 
@@ -87,7 +95,7 @@ func (s *server) Attach(ctx context.Context, _ *connect.Request[api.AttachReques
 // ListPeers lists the connected peers, or, given a condition, the providers
 // that meet it, wherever they were heard of.
 func (s *server) ListPeers(ctx context.Context, req *connect.Request[api.ListPeersRequest]) (*connect.Response[api.ListPeersResponse], error) {
-	if s.n.net == nil {
+	if s.n.Net == nil {
 		return nil, code(errOffline)
 	}
 	can, err := scheduler.ParseConstraints(req.Msg.Can)
@@ -95,10 +103,10 @@ func (s *server) ListPeers(ctx context.Context, req *connect.Request[api.ListPee
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
 	if len(can) > 0 {
-		s.n.town.survey(ctx, s.n.started.Add(s.n.cfg.ClientWarmUp))
+		s.n.overlay.Survey(ctx, s.n.started.Add(s.n.cfg.ClientWarmUp))
 	}
 	rows := make(map[proto.PeerID]*api.Peer)
-	for _, p := range s.n.net.Peers() {
+	for _, p := range s.n.Net.Peers() {
 		rows[p.ID] = &api.Peer{
 			Id: p.ID.String(), Addrs: p.Addrs, Agent: p.Agent, Transport: p.Transport,
 			Connected: true, LatencyMs: float64(p.Latency) / float64(time.Millisecond),
@@ -124,17 +132,17 @@ func (s *server) ListPeers(ctx context.Context, req *connect.Request[api.ListPee
 // conditions.
 func (s *server) adverts(rows map[proto.PeerID]*api.Peer, can []scheduler.Constraint) map[proto.PeerID]bool {
 	meets := make(map[proto.PeerID]bool)
-	now := s.n.now()
-	ids, known := s.n.directory.providers()
+	now := s.n.Now()
+	ids, known := s.n.Directory.Providers()
 	for i, id := range ids {
 		row := rows[id]
 		if row == nil {
-			row = &api.Peer{Id: id.String(), Addrs: known[i].advert.Addrs}
+			row = &api.Peer{Id: id.String(), Addrs: known[i].Advert.Addrs}
 			rows[id] = row
 		}
-		row.Advert, row.Source, row.AgeMs = advertMessage(known[i].advert), known[i].source, now.Sub(known[i].at).Milliseconds()
+		row.Advert, row.Source, row.AgeMs = advertMessage(known[i].Advert), known[i].Source, now.Sub(known[i].At).Milliseconds()
 		meets[id] = len(can) > 0 && !slices.ContainsFunc(can, func(c scheduler.Constraint) bool {
-			return !c.Holds(scheduler.Facts{Advert: known[i].advert})
+			return !c.Holds(scheduler.Facts{Advert: known[i].Advert})
 		})
 	}
 	return meets
@@ -154,10 +162,10 @@ func resourcesMessage(r proto.Resources) *api.Resources {
 
 // ConnectPeer connects to a peer.
 func (s *server) ConnectPeer(ctx context.Context, req *connect.Request[api.ConnectPeerRequest]) (*connect.Response[api.ConnectPeerResponse], error) {
-	if s.n.net == nil {
+	if s.n.Net == nil {
 		return nil, code(errOffline)
 	}
-	id, err := s.n.net.Connect(ctx, req.Msg.Addr)
+	id, err := s.n.Net.Connect(ctx, req.Msg.Addr)
 	if err != nil {
 		return nil, code(err)
 	}
@@ -166,9 +174,9 @@ func (s *server) ConnectPeer(ctx context.Context, req *connect.Request[api.Conne
 
 // PeerID tells who this node is and where it listens.
 func (s *server) PeerID(context.Context, *connect.Request[api.PeerIDRequest]) (*connect.Response[api.PeerIDResponse], error) {
-	out := &api.PeerIDResponse{Id: s.n.self.String()}
-	if s.n.net != nil {
-		out.Addrs = s.n.net.Addrs()
+	out := &api.PeerIDResponse{Id: s.n.Self.String()}
+	if s.n.Net != nil {
+		out.Addrs = s.n.Net.Addrs()
 	}
 	return connect.NewResponse(out), nil
 }
@@ -179,7 +187,7 @@ func (s *server) ProviderStatus(context.Context, *connect.Request[api.ProviderSt
 	n := s.n
 	out := &api.ProviderStatusResponse{
 		Enabled: n.provider != nil, WhyNot: n.whyNotProvider, Isolation: n.print.Level.String(),
-		Engine: n.box.engine.String(), Earned: float64(n.acct.earned()) / 1e6, Refusals: map[string]uint64{},
+		Engine: n.box.Engine().String(), Earned: float64(n.acct.earned()) / 1e6, Refusals: map[string]uint64{},
 	}
 	for _, l := range n.print.Layers {
 		text := l.Name
@@ -188,33 +196,27 @@ func (s *server) ProviderStatus(context.Context, *connect.Request[api.ProviderSt
 		}
 		out.Layers = append(out.Layers, text)
 	}
-	if p := n.provider; p != nil {
-		p.fill(out)
+	if n.provider != nil {
+		fillProvider(out, n.provider.Lending().Advert, n.provider.Stats())
 	}
 	return connect.NewResponse(out), nil
 }
 
-func (p *provider) fill(out *api.ProviderStatusResponse) {
-	p.mu.Lock()
-	adv := p.book.Lending().Advert
-	busy := p.book.Busy()
-	out.Leases, out.Queued = uint32(p.book.Leases()), uint32(p.book.Queued())
-	p.mu.Unlock()
-	out.Offered, out.Slots, out.SlotsBusy = resourcesMessage(adv.Offered), uint32(adv.Slots), uint32(busy)
-	out.InUse = resourcesMessage(share(adv, busy))
+func fillProvider(out *api.ProviderStatusResponse, adv proto.Advert, s provider.Stats) {
+	out.Leases, out.Queued = uint32(s.Leases), uint32(s.Queued)
+	out.Offered, out.Slots, out.SlotsBusy = resourcesMessage(adv.Offered), uint32(adv.Slots), uint32(s.Busy)
+	out.InUse = resourcesMessage(share(adv, s.Busy))
 	out.Price = float64(adv.Price) / 1e6
-	out.TasksDone, out.TasksFailed = p.done.Load(), p.failed.Load()
-	for r := range p.refusals {
-		if c := p.refusals[r].Load(); c > 0 {
-			out.Refusals[proto.Reason(r).String()] = c
-		}
+	out.TasksDone, out.TasksFailed = s.Done, s.Failed
+	for r, c := range s.Refusals {
+		out.Refusals[r.String()] = c
 	}
 }
 
 // ListTrust lists what this node thinks of the peers that it had to do with.
 func (s *server) ListTrust(context.Context, *connect.Request[api.ListTrustRequest]) (*connect.Response[api.ListTrustResponse], error) {
 	out := &api.ListTrustResponse{}
-	for _, st := range s.n.ledger.List(s.n.now()) {
+	for _, st := range s.n.ledger.List(s.n.Now()) {
 		out.Peers = append(out.Peers, standingMessage(st))
 	}
 	return connect.NewResponse(out), nil
@@ -249,7 +251,7 @@ func (s *server) ShowTrust(_ context.Context, req *connect.Request[api.ShowTrust
 	if err != nil && len(evidence) == 0 {
 		return nil, code(err)
 	}
-	out := &api.ShowTrustResponse{Standing: standingMessage(s.n.ledger.Standing(s.n.now(), id))}
+	out := &api.ShowTrustResponse{Standing: standingMessage(s.n.ledger.Standing(s.n.Now(), id))}
 	for _, e := range worthShowing(evidence) {
 		out.Evidence = append(out.Evidence, &api.Evidence{
 			TimeMs: e.Time.UnixMilli(), Kind: e.Kind.String(), Job: e.Job.String(), Task: uint32(e.Task),
@@ -283,7 +285,7 @@ func (s *server) peer(text string) (proto.PeerID, error) {
 		return id, nil
 	}
 	var found []proto.PeerID
-	for _, st := range s.n.ledger.List(s.n.now()) {
+	for _, st := range s.n.ledger.List(s.n.Now()) {
 		if id := st.Peer.String(); text != "" && len(text) <= len(id) && id[len(id)-len(text):] == text {
 			found = append(found, st.Peer)
 		}
@@ -308,7 +310,7 @@ func (s *server) AddBlob(ctx context.Context, req *connect.Request[api.AddBlobRe
 	if err != nil {
 		return code(err)
 	}
-	use := content.Use{Class: content.Job, Tag: "blob:" + s.n.self.String() + ":"}
+	use := content.Use{Class: content.Job, Tag: "blob:" + s.n.Self.String() + ":"}
 	if req.Msg.Public {
 		use.Class = content.Public
 	}
@@ -321,9 +323,9 @@ func (s *server) AddBlob(ctx context.Context, req *connect.Request[api.AddBlobRe
 	if err := s.n.content.Flush(ctx); err != nil {
 		return code(err)
 	}
-	if req.Msg.Public && s.n.net != nil {
-		if err := s.n.net.Provide(ctx, node.CID); err != nil {
-			s.n.log.Info("content not advertised yet", "root", node.CID, "err", err)
+	if req.Msg.Public && s.n.Net != nil {
+		if err := s.n.Net.Provide(ctx, node.CID); err != nil {
+			s.n.Log.Info("content not advertised yet", "root", node.CID, "err", err)
 		}
 	}
 	return stream.Send(&api.AddBlobResponse{Cid: node.CID.String(), Size: uint64(node.Size)})
@@ -343,7 +345,7 @@ func (s *server) GetBlob(ctx context.Context, req *connect.Request[api.GetBlobRe
 		return code(err)
 	}
 	if missing, err := s.n.content.Missing(ctx, cid, 1); err != nil || len(missing) > 0 {
-		if err := s.n.fetch(ctx, cid, from, maxInput); err != nil {
+		if err := s.n.fetch(ctx, cid, from, sandbox.MaxInput); err != nil {
 			return connect.NewError(connect.CodeNotFound, fmt.Errorf("%s is not here, and could not be fetched: %w", cid, err))
 		}
 	}

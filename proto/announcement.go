@@ -259,14 +259,16 @@ const maxDetail = 512 // bytes
 
 // ClipDetail makes text fit for a detail field: cut to its limit, control
 // characters replaced.
-func ClipDetail(s string) string {
-	out := make([]rune, 0, min(len(s), maxDetail))
+func ClipDetail(s string) string { return clip(s, maxDetail) }
+
+func clip(s string, most int) string {
+	out := make([]rune, 0, min(len(s), most))
 	size := 0
 	for _, r := range s {
 		if garbles(r) {
 			r = ' '
 		}
-		if size += len(string(r)); size > maxDetail {
+		if size += len(string(r)); size > most {
 			break
 		}
 		out = append(out, r)

@@ -41,6 +41,12 @@ type LeaseID [16]byte
 // String gives 32 hexadecimal digits.
 func (l LeaseID) String() string { return ExecutionID(l).String() }
 
+// MarshalText gives the text form.
+func (l LeaseID) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// UnmarshalText reads the text form.
+func (l *LeaseID) UnmarshalText(b []byte) error { return (*ExecutionID)(l).UnmarshalText(b) }
+
 // An Answer is a provider's signed result of one execution.
 type Answer struct {
 	Execution  ExecutionID

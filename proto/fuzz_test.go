@@ -3,6 +3,7 @@ package proto
 import (
 	"bytes"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 )
@@ -59,9 +60,13 @@ func FuzzParseBidFrame(f *testing.F) {
 
 func FuzzParseFrame(f *testing.F) {
 	var kinds []Frame
-	for n := range 11 {
+	for n := range frameKinds {
 		kinds = append(kinds, newMaker(uint64(n)).frame(n))
 	}
+	e := ExecutionID{1}
+	kinds = append(kinds, // the edges of the younger kinds
+		Frame{Attach: &Attach{}}, Frame{Attach: &Attach{Epoch: 1<<64 - 1, Executions: []ExecutionID{e, e}}},
+		Frame{Progress: &Progress{Execution: e, Fraction: 1<<32 - 1, Text: strings.Repeat("t", MaxProgress+1)}})
 	fuzzParse(f, ParseFrame, Frame.Marshal, kinds...)
 }
 

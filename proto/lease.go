@@ -15,26 +15,35 @@ const (
 	maxTasks      = 1024      // in one frame
 	MaxLogChunk   = 64 << 10  // bytes
 	maxGrants     = 64
+	maxTrace      = 64   // bytes of a W3C traceparent; version 00 has 55
+	MaxAttach     = 4096 // executions in one attach frame
+	MaxProgress   = 200  // bytes of a guest's word on its progress
 )
 
+// ProgressUnit is what a guest's progress is counted in: parts per million.
+const ProgressUnit = 1_000_000
+
 // An Award offers a provider a lease: so many slots for tasks of one job, at a
-// price, until it is released, idle, or its requester is silent for the grace.
+// price, until it is released or idle. Grace and Silence say what becomes of it
+// while its two sides are out of touch; docs/wire.md §5.
 type Award struct {
 	Job     JobID
 	Lease   LeaseID
 	Epoch   uint64 // grows with every lease on this job: fencing
 	Slots   int
 	Price   Credits       // of a core-hour
-	Grace   time.Duration // to the millisecond
+	Grace   time.Duration // how long finished results are kept for a silent requester; to the millisecond
+	Silence time.Duration // how long guests go on without their requester; to the millisecond
 	Program Program
 	Grants  [][]byte // envelopes
+	Trace   string   // W3C traceparent, or empty
 }
 
 // Marshal gives the body of a statement of [PurposeAward].
 func (a Award) Marshal() []byte {
 	return marshal(&wire.Award{
 		Job: a.Job[:], Lease: a.Lease[:], Epoch: a.Epoch, Slots: uint32(a.Slots), Price: uint64(a.Price),
-		Grace: a.Grace.Milliseconds(), Program: a.Program.wire(), Grants: a.Grants,
+		Grace: a.Grace.Milliseconds(), Silence: a.Silence.Milliseconds(), Program: a.Program.wire(), Grants: a.Grants, Trace: a.Trace,
 	})
 }
 
@@ -47,11 +56,17 @@ func ParseAward(b []byte) (a Award, err error) {
 	if len(w.Lease) != len(a.Lease) || w.Slots < 1 || w.Slots > MaxSlots || w.Price > maxCredits || len(w.Grants) > maxGrants {
 		return a, fmt.Errorf("%w: award out of range", ErrMalformed)
 	}
-	a = Award{Lease: LeaseID(w.Lease), Epoch: w.Epoch, Slots: int(w.Slots), Price: Credits(w.Price), Grants: w.Grants}
+	a = Award{Lease: LeaseID(w.Lease), Epoch: w.Epoch, Slots: int(w.Slots), Price: Credits(w.Price), Grants: w.Grants, Trace: w.Trace}
+	if err := checkName("trace", a.Trace, maxTrace); err != nil {
+		return Award{}, err
+	}
 	if a.Job, err = parseJobID(w.Job); err != nil {
 		return Award{}, err
 	}
 	if a.Grace, err = parseDuration(w.Grace); err != nil {
+		return Award{}, err
+	}
+	if a.Silence, err = parseDuration(w.Silence); err != nil {
 		return Award{}, err
 	}
 	a.Program, err = parseProgram(w.Program)
@@ -72,7 +87,30 @@ type Frame struct {
 	Started *ExecutionID
 	Ping    bool
 	Release bool
+
+	Attach   *Attach
+	Progress *Progress
 }
+
+// An Attach takes up a lease again, with the executions that are still wanted:
+// the provider stops all others, and says of each of these how it stands. No
+// execution is in it twice.
+type Attach struct {
+	Lease      LeaseID
+	Epoch      uint64
+	Executions []ExecutionID
+}
+
+// A Progress is a guest's own word on how far it is; it is not verified.
+type Progress struct {
+	Execution ExecutionID
+	Fraction  uint32 // parts per million; above [ProgressUnit]: unknown
+	Text      string // at most [MaxProgress] bytes; see [ClipProgress]
+}
+
+// ClipProgress makes a guest's word fit for a progress: cut to its limit,
+// control characters replaced.
+func ClipProgress(s string) string { return clip(s, MaxProgress) }
 
 // An AwardFrame opens a lease stream: the award and the first tasks.
 type AwardFrame struct {
@@ -157,6 +195,14 @@ func (f Frame) Marshal() []byte {
 		w.Kind = &wire.LeaseFrame_Log{Log: &wire.Log{Execution: f.Log.Execution[:], Stderr: f.Log.Stderr, Offset: f.Log.Offset, Data: f.Log.Data}}
 	case f.Started != nil:
 		w.Kind = &wire.LeaseFrame_Started{Started: &wire.Execution{Execution: f.Started[:]}}
+	case f.Attach != nil:
+		a := &wire.Attach{Lease: f.Attach.Lease[:], Epoch: f.Attach.Epoch}
+		for i := range f.Attach.Executions {
+			a.Executions = append(a.Executions, f.Attach.Executions[i][:])
+		}
+		w.Kind = &wire.LeaseFrame_Attach{Attach: a}
+	case f.Progress != nil:
+		w.Kind = &wire.LeaseFrame_Progress{Progress: &wire.Progress{Execution: f.Progress.Execution[:], Fraction: f.Progress.Fraction, Text: f.Progress.Text}}
 	case f.Ping:
 		w.Kind = &wire.LeaseFrame_Ping{Ping: &wire.Empty{}}
 	case f.Release:
@@ -198,6 +244,10 @@ func ParseFrame(b []byte) (f Frame, err error) {
 		f.Log, err = parseLog(k.Log)
 	case *wire.LeaseFrame_Started:
 		f.Started, err = parseExecution(k.Started)
+	case *wire.LeaseFrame_Attach:
+		f.Attach, err = parseAttach(k.Attach)
+	case *wire.LeaseFrame_Progress:
+		f.Progress, err = parseProgress(k.Progress)
 	case *wire.LeaseFrame_Ping:
 		f.Ping = true
 	case *wire.LeaseFrame_Release:
@@ -242,6 +292,37 @@ func parseAnswerFrame(w *wire.AnswerFrame) (*AnswerFrame, error) {
 		f.Blocks = append(f.Blocks, Block{cid, b.GetData()})
 	}
 	return f, nil
+}
+
+func parseAttach(w *wire.Attach) (*Attach, error) {
+	if len(w.GetLease()) != len(LeaseID{}) || len(w.GetExecutions()) > MaxAttach {
+		return nil, fmt.Errorf("%w: attach out of range", ErrMalformed)
+	}
+	a := &Attach{Lease: LeaseID(w.Lease), Epoch: w.Epoch}
+	seen := make(map[ExecutionID]bool, len(w.Executions))
+	for _, b := range w.Executions {
+		e, err := parseExecutionID(b)
+		if err != nil {
+			return nil, err
+		}
+		if seen[e] {
+			return nil, fmt.Errorf("%w: attach names execution %s twice", ErrMalformed, e)
+		}
+		seen[e] = true
+		a.Executions = append(a.Executions, e)
+	}
+	return a, nil
+}
+
+func parseProgress(w *wire.Progress) (*Progress, error) {
+	e, err := parseExecutionID(w.GetExecution())
+	if err != nil {
+		return nil, err
+	}
+	if err := checkName("progress", w.GetText(), MaxProgress); err != nil {
+		return nil, err
+	}
+	return &Progress{Execution: e, Fraction: w.GetFraction(), Text: w.GetText()}, nil
 }
 
 func parseExecution(w *wire.Execution) (*ExecutionID, error) {

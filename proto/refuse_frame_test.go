@@ -1,7 +1,9 @@
 package proto
 
 import (
+	"encoding/binary"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -68,12 +70,67 @@ func TestParseFrameRefuses(t *testing.T) {
 	t.Run("started", func(t *testing.T) {
 		refuseFrame(t, 8, fixed("an execution id", func(w *leaseFrame) *[]byte { return &w.GetStarted().Execution }))
 	})
+	t.Run("attach", func(t *testing.T) {
+		refuseFrame(t, 11, merge(fixed("a lease id", func(w *leaseFrame) *[]byte { return &w.GetAttach().Lease }),
+			fixed("an execution id", func(w *leaseFrame) *[]byte { return &w.GetAttach().Executions[0] }), mutations[leaseFrame]{
+				"4097 executions":    func(w *leaseFrame) { w.GetAttach().Executions = executions(MaxAttach + 1) },
+				"an execution twice": func(w *leaseFrame) { w.GetAttach().Executions = append(executions(3), executions(1)...) },
+				"nothing":            func(w *leaseFrame) { w.GetAttach().Reset() },
+			}))
+	})
+	t.Run("progress", func(t *testing.T) {
+		refuseFrame(t, 12, merge(fixed("an execution id", func(w *leaseFrame) *[]byte { return &w.GetProgress().Execution }), mutations[leaseFrame]{
+			"a text of 201 bytes":           func(w *leaseFrame) { w.GetProgress().Text = strings.Repeat("t", MaxProgress+1) },
+			"a text with a control char":    func(w *leaseFrame) { w.GetProgress().Text = "50%\x1b[2J" },
+			"a text of more than one line":  func(w *leaseFrame) { w.GetProgress().Text = "a\nb" },
+			"a text that turns its own way": func(w *leaseFrame) { w.GetProgress().Text = "\u202e" },
+			"nothing":                       func(w *leaseFrame) { w.GetProgress().Reset() },
+		}))
+	})
 }
 
 func TestAFrameOfNoKindIsRefused(t *testing.T) {
 	for name, b := range map[string][]byte{"nothing": nil, "a later version's kind": {15<<3 | 2, 0}} {
 		if f, err := ParseFrame(b); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: got %+v, %v", name, f, err)
+		}
+	}
+}
+
+// executions gives n different ids.
+func executions(n int) (out [][]byte) {
+	for i := range n {
+		out = append(out, binary.BigEndian.AppendUint64(make([]byte, 8, 16), uint64(i)))
+	}
+	return out
+}
+
+func TestTheFullestAttachIsTaken(t *testing.T) {
+	want := Attach{Lease: LeaseID{1}, Epoch: 1<<64 - 1}
+	for _, e := range executions(MaxAttach) {
+		want.Executions = append(want.Executions, ExecutionID(e))
+	}
+	b := Frame{Attach: &want}.Marshal()
+	f, err := ParseFrame(b)
+	if err != nil || f.Attach == nil || !reflect.DeepEqual(*f.Attach, want) || len(b) > MaxLeaseFrame {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	if f, err := ParseFrame(Frame{Attach: &Attach{Lease: LeaseID{1}}}.Marshal()); err != nil || f.Attach == nil || f.Attach.Executions != nil {
+		t.Errorf("an attach that wants nothing more: got %+v, %v", f.Attach, err)
+	}
+}
+
+// What a guest says is a stranger's text to the provider; once clipped it must
+// pass, whatever it was, or it would end the stream.
+func TestAClippedProgressIsTaken(t *testing.T) {
+	for _, s := range append(garbled, "", "half", "bad \xff text", strings.Repeat("x", MaxProgress), strings.Repeat("ü", MaxProgress), strings.Repeat("x", MaxProgress-1)+"中") {
+		p := Progress{Execution: ExecutionID{1}, Fraction: 1<<32 - 1, Text: ClipProgress(s)}
+		f, err := ParseFrame(Frame{Progress: &p}.Marshal())
+		if err != nil || f.Progress == nil || *f.Progress != p {
+			t.Errorf("%q: got %+v, %v", s, f.Progress, err)
+		}
+		if len(p.Text) > MaxProgress || len(s) >= MaxProgress && len(p.Text) < MaxProgress-2 {
+			t.Errorf("%q clipped to %d bytes", s, len(p.Text))
 		}
 	}
 }

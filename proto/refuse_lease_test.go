@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mustermesh/muster/proto/wire"
 )
@@ -49,6 +50,14 @@ func program[W any](field func(*W) *wire.Program) mutations[W] {
 		})
 }
 
+// trace is for every message that carries a traceparent.
+func trace[W any](field func(*W) *string) mutations[W] {
+	return mutations[W]{
+		"a trace of 65 bytes":              func(w *W) { *field(w) = strings.Repeat("0", maxTrace+1) },
+		"a trace with a control character": func(w *W) { *field(w) = "00-\r" },
+	}
+}
+
 func TestEnvIsInTheOrderThatIsAskedFor(t *testing.T) {
 	env := Env(map[string]string{"A1": "x", "A": "y", "A-B": "", "B": "="})
 	if got, want := strings.Join(env, " "), "A=y A-B= A1=x B=="; got != want {
@@ -70,9 +79,13 @@ func TestParseAwardRefuses(t *testing.T) {
 		"a price over 2 to 53":     func(w *W) { w.Price = maxCredits + 1 },
 		"a grace below zero":       func(w *W) { w.Grace = -1 },
 		"a grace over 30 days":     func(w *W) { w.Grace = MaxTimeout.Milliseconds() + 1 },
+		"a silence below zero":     func(w *W) { w.Silence = -1 },
+		"a silence over 30 days":   func(w *W) { w.Silence = MaxTimeout.Milliseconds() + 1 },
+		"a silence without end":    func(w *W) { w.Silence = 1<<63 - 1 },
 		"65 grants":                func(w *W) { w.Grants = make([][]byte, maxGrants+1) },
 		"an award without program": func(w *W) { w.Program = nil },
-	}, fixed("a job id", func(w *W) *[]byte { return &w.Job }),
+	}, trace(func(w *W) *string { return &w.Trace }),
+		fixed("a job id", func(w *W) *[]byte { return &w.Job }),
 		fixed("a lease id", func(w *W) *[]byte { return &w.Lease }),
 		program(func(w *W) *wire.Program { return w.Program })))
 }
@@ -94,13 +107,19 @@ func TestParseSpecificationRefuses(t *testing.T) {
 		"a referee budget over 30 days":    func(w *W) { w.RefereeBudget = MaxTimeout.Milliseconds() + 1 },
 		"a queue timeout below zero":       func(w *W) { w.QueueTimeout = -1 },
 		"a queue timeout over 30 days":     func(w *W) { w.QueueTimeout = MaxTimeout.Milliseconds() + 1 },
+		"a total timeout below zero":       func(w *W) { w.TotalTimeout = -1 },
+		"a total timeout over 30 days":     func(w *W) { w.TotalTimeout = MaxTimeout.Milliseconds() + 1 },
+		"a total timeout without end":      func(w *W) { w.TotalTimeout = -1 << 63 },
+		"1001 retries":                     func(w *W) { w.Retries = MaxRetries + 1 },
+		"retries without end":              func(w *W) { w.Retries = 1<<32 - 1 },
 		"a price over 2 to 53":             func(w *W) { w.MaxPrice = maxCredits + 1 },
 		"a time before 1970":               func(w *W) { w.Submitted = -1 },
 		"a time after the year 9999":       func(w *W) { w.Submitted = maxTime + 1 },
 		"a task's input of half an id":     func(w *W) { w.Tasks[0].Input = w.Tasks[0].Input[:18] },
 		"a task's stdin of half an id":     func(w *W) { w.Tasks[0].Stdin = w.Tasks[0].Stdin[:18] },
 		"a reduction that has no executor": func(w *W) { w.Reduce.Executor = "" },
-	}, fixed("a nonce", func(w *W) *[]byte { return &w.Nonce }),
+	}, trace(func(w *W) *string { return &w.Trace }),
+		fixed("a nonce", func(w *W) *[]byte { return &w.Nonce }),
 		labels(func(w *W) *[]*wire.Label { return &w.Labels }),
 		constraints(func(w *W) *[]string { return &w.Constraints }),
 		program(func(w *W) *wire.Program { return w.Program })))
@@ -114,6 +133,12 @@ func TestValidateRefusesWhatParseWould(t *testing.T) {
 		"labels over the limit":        func(s *Specification) { s.Labels = Labels{"": "x"} },
 		"a queue timeout over 30 days": func(s *Specification) { s.QueueTimeout = MaxTimeout + 1 },
 		"a referee budget below zero":  func(s *Specification) { s.RefereeBudget = -1 },
+		"a total timeout over 30 days": func(s *Specification) { s.TotalTimeout = MaxTimeout + 1 },
+		"a total timeout below zero":   func(s *Specification) { s.TotalTimeout = -time.Millisecond },
+		"one that would become none":   func(s *Specification) { s.TotalTimeout = time.Millisecond - 1 },
+		"fewer retries than none":      func(s *Specification) { s.Retries = -1 },
+		"1001 retries":                 func(s *Specification) { s.Retries = MaxRetries + 1 },
+		"a trace that is no text":      func(s *Specification) { s.Trace = "\xff" },
 		"no time of submission":        func(s *Specification) { s.Submitted = testNow.AddDate(-9999, 0, 0) },
 		"an argument that is no text":  func(s *Specification) { s.Program.Args = []string{"\xff"} },
 		"a variable that is no text":   func(s *Specification) { s.Program.Env = []string{"A=\xff"} },

@@ -20,6 +20,9 @@ const ConfidenceUnit = 1_000_000
 // ComparatorExact compares output roots byte for byte; the only one so far.
 const ComparatorExact = "exact"
 
+// MaxRetries is how often a job can have one task tried again, at most.
+const MaxRetries = 1000
+
 // A TaskInput is what one task of a specification is given.
 type TaskInput struct {
 	Input CID // tree mounted at the guest's root; zero: empty
@@ -40,6 +43,9 @@ type Specification struct {
 	Constraints   []string
 	Labels        Labels
 	QueueTimeout  time.Duration // how long the job may wait without progress; to the millisecond
+	TotalTimeout  time.Duration // how long the whole job may take; 0: any time; to the millisecond, and at least one
+	Retries       int           // of one task that peers failed; 0: the requester's default; at most [MaxRetries]
+	Trace         string        // W3C traceparent, or empty
 	Reduce        *Program      // gets all tasks' outputs under /in/<index>
 	Nonce         [16]byte
 	Submitted     time.Time // to the millisecond
@@ -66,10 +72,17 @@ func (s Specification) Validate() error {
 		return fmt.Errorf("%w: price out of range", ErrMalformed)
 	case s.RefereeBudget < 0 || s.RefereeBudget > MaxTimeout || s.QueueTimeout < 0 || s.QueueTimeout > MaxTimeout:
 		return fmt.Errorf("%w: referee budget %s, queue timeout %s; each is at most %s", ErrMalformed, s.RefereeBudget, s.QueueTimeout, MaxTimeout)
+	case s.TotalTimeout < 0 || s.TotalTimeout > MaxTimeout || s.TotalTimeout > 0 && s.TotalTimeout < time.Millisecond:
+		return fmt.Errorf("%w: total timeout %s; it is from 1ms to %s, or 0 for none", ErrMalformed, s.TotalTimeout, MaxTimeout)
+	case s.Retries < 0 || s.Retries > MaxRetries:
+		return fmt.Errorf("%w: %d retries; at most %d", ErrMalformed, s.Retries, MaxRetries)
 	case s.Submitted.UnixMilli() < 0 || s.Submitted.UnixMilli() > maxTime:
 		return fmt.Errorf("%w: submitted at %s", ErrMalformed, s.Submitted)
 	}
 	if err := s.Labels.Validate(); err != nil {
+		return err
+	}
+	if err := checkName("trace", s.Trace, maxTrace); err != nil {
 		return err
 	}
 	if s.Reduce != nil {
@@ -91,6 +104,7 @@ func (s Specification) Marshal() []byte {
 		Name: s.Name, Program: s.Program.wire(), Seed: s.Seed, Confidence: s.Confidence, Comparator: s.Comparator,
 		RefereeBudget: s.RefereeBudget.Milliseconds(), MaxPrice: uint64(s.MaxPrice), Constraints: s.Constraints,
 		Labels: s.Labels.wire(), QueueTimeout: s.QueueTimeout.Milliseconds(), Nonce: s.Nonce[:], Submitted: s.Submitted.UnixMilli(),
+		TotalTimeout: s.TotalTimeout.Milliseconds(), Retries: uint32(s.Retries), Trace: s.Trace,
 	}
 	for _, t := range s.Tasks {
 		w.Tasks = append(w.Tasks, &wire.TaskInput{Input: optionalCID(t.Input), Stdin: optionalCID(t.Stdin)})
@@ -114,6 +128,10 @@ func ParseSpecification(b []byte) (s Specification, err error) {
 		Name: w.Name, Seed: w.Seed, Confidence: w.Confidence, Comparator: w.Comparator,
 		MaxPrice: Credits(w.MaxPrice), Constraints: w.Constraints,
 		Nonce: [16]byte(w.Nonce), Submitted: time.UnixMilli(w.Submitted),
+		Retries: int(min(w.Retries, MaxRetries+1)), Trace: w.Trace,
+	}
+	if s.TotalTimeout, err = parseDuration(w.TotalTimeout); err != nil {
+		return Specification{}, err
 	}
 	if s.Program, err = parseProgram(w.Program); err != nil {
 		return Specification{}, err

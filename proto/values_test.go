@@ -134,10 +134,13 @@ func (m maker) word() string {
 	return string(bytes.ReplaceAll(bytes.ReplaceAll([]byte(string(out)), []byte("/"), nil), []byte(".."), nil))
 }
 
+// frameKinds is how many kinds of lease frames there are.
+const frameKinds = 13
+
 // frame gives a random valid frame of the n-th kind.
 func (m maker) frame(n int) (f Frame) {
 	e := make1[ExecutionID](m)
-	switch n % 11 {
+	switch n % frameKinds {
 	case 0:
 		f.Award = new(make1[AwardFrame](m))
 	case 1:
@@ -160,6 +163,10 @@ func (m maker) frame(n int) (f Frame) {
 		f.Ping = true
 	case 10:
 		f.Release = true
+	case 11:
+		f.Attach = new(make1[Attach](m))
+	case 12:
+		f.Progress = new(make1[Progress](m))
 	}
 	return f
 }

@@ -90,11 +90,15 @@ func exampleProgram() Program {
 	}
 }
 
+// exampleTrace is the example of https://www.w3.org/TR/trace-context/.
+const exampleTrace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
 func exampleSpecification() Specification {
 	return Specification{
 		Name: "wordcount", Program: exampleProgram(), Tasks: []TaskInput{{Input: RawCID([]byte("in"))}, {}}, Seed: []byte("seed"),
 		Confidence: 999_000, Comparator: ComparatorExact, RefereeBudget: 10 * time.Minute, MaxPrice: 100_000_000,
 		Constraints: []string{"arch == amd64"}, Labels: Labels{"team": "blue"}, QueueTimeout: 5 * time.Minute,
+		TotalTimeout: 2 * time.Hour, Retries: 5, Trace: exampleTrace,
 		Reduce: new(exampleProgram()), Nonce: [16]byte{1, 2, 3}, Submitted: testNow,
 	}
 }
@@ -114,7 +118,8 @@ func exampleBodies() map[string][]byte {
 		"bid":     Bid{Job: job, Price: 5_000_000, Slots: 2, StartAfter: 20 * time.Millisecond, ProgramCached: true, Engine: engine}.Marshal(),
 		"refusal": Refusal{Job: job, Reason: ReasonMemory, Detail: "asks for 64 GiB; this node lends 8 GiB"}.Marshal(),
 		"award": Award{
-			Job: job, Lease: lease, Epoch: 9, Slots: 2, Price: 5_000_000, Grace: 15 * time.Second, Program: exampleProgram(), Grants: [][]byte{[]byte("an envelope")},
+			Job: job, Lease: lease, Epoch: 9, Slots: 2, Price: 5_000_000, Grace: 10 * time.Minute, Silence: 15 * time.Second,
+			Program: exampleProgram(), Grants: [][]byte{[]byte("an envelope")}, Trace: exampleTrace,
 		}.Marshal(),
 		"answer": Answer{
 			Execution: execution, Lease: lease, Epoch: 9, Digest: Digest{4}, Output: RawCID([]byte("output")), OutputSize: 6, Outcome: OutcomeExited,
@@ -140,6 +145,8 @@ func exampleFrames() map[string][]byte {
 		"started":   Frame{Started: &e}.Marshal(),
 		"ping":      Frame{Ping: true}.Marshal(),
 		"release":   Frame{Release: true}.Marshal(),
+		"attach":    Frame{Attach: &Attach{LeaseID{3}, 9, []ExecutionID{e, {4}}}}.Marshal(),
+		"progress":  Frame{Progress: &Progress{e, 250_000, "page 3 of 12"}}.Marshal(),
 		"bid frame": BidFrame{Bid: []byte("an envelope")}.Marshal(),
 		"hello":     Hello{Advert: []byte("an envelope"), Announcements: [][]byte{[]byte("one"), []byte("two")}}.Marshal(),
 	}
@@ -299,7 +306,9 @@ func TestTheJobIDHangsOnEveryByte(t *testing.T) {
 	for name, edit := range map[string]func(*Specification){
 		"as it is": func(*Specification) {}, "another nonce": func(s *Specification) { s.Nonce[15]++ },
 		"another name": func(s *Specification) { s.Name = "x" }, "another price": func(s *Specification) { s.MaxPrice++ },
-		"another time": func(s *Specification) { s.Submitted = s.Submitted.Add(time.Millisecond) },
+		"another total timeout": func(s *Specification) { s.TotalTimeout += time.Millisecond }, "more retries": func(s *Specification) { s.Retries++ },
+		"another trace": func(s *Specification) { s.Trace = "" },
+		"another time":  func(s *Specification) { s.Submitted = s.Submitted.Add(time.Millisecond) },
 	} {
 		s := exampleSpecification()
 		edit(&s)

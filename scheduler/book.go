@@ -19,6 +19,7 @@ const (
 	maxTheirs     = 64   // leases of one requester
 	maxTheirTasks = 1024 // waiting tasks of one requester
 	maxWaiting    = 8192 // waiting tasks of all together
+	maxTheirKept  = 8192 // finished results of one requester that it did not acknowledge
 	maxFences     = 4096 // epochs; the oldest are forgotten first, half at a time
 	defaultShare  = 1.0
 )
@@ -34,23 +35,30 @@ type Book struct {
 	used    proto.Resources // by running tasks
 	turn    uint64          // counts starts
 	fences  fences
+	swept   Swept // what [Book.Sweep] tells next
 }
 
-// A held lease; an ended one stays until its running tasks are done.
+// A held lease; an ended one stays until its running tasks are done and its
+// results are no longer kept.
 type held struct {
 	award   proto.Award
 	tenant  *tenant
+	works   map[proto.ExecutionID]*work
 	running int
 	waiting int
-	idle    time.Time // since when without a task; zero while it has one
+	kept    int
+	idle    time.Time // since when it has nothing under way and keeps nothing; zero while it does
+	broken  time.Time // since when its requester is out of touch; zero while there is a stream
 	ended   bool
+	until   time.Time // of an ended one: its results are kept
 }
 
-// A tenant is a requester that holds leases here.
+// A tenant is a requester that holds leases here, or results.
 type tenant struct {
 	id      proto.PeerID
 	leases  int
 	running int
+	kept    int
 	served  uint64   // the turn at which it was last given a slot
 	queue   []Queued // in order of arrival
 }
@@ -88,6 +96,14 @@ func (b *Book) Busy() int { return b.busy }
 
 // Queued gives the number of tasks that wait for a slot.
 func (b *Book) Queued() int { return b.waiting }
+
+// Kept gives the number of results that wait for their requester.
+func (b *Book) Kept() (n int) {
+	for _, t := range b.tenants {
+		n += t.kept
+	}
+	return n
+}
 
 // Leases gives the number of leases.
 func (b *Book) Leases() (n int) {
@@ -139,18 +155,26 @@ func (b *Book) Award(now time.Time, c Client, a proto.Award) *No {
 	if _, taken := b.leases[a.Lease]; taken {
 		return &No{proto.ReasonNoLease, "the lease exists already"}
 	}
+	b.supersede(now, key, a.Epoch)
 	t := b.tenants[c.ID]
-	if b.BusyFor(c.ID) >= b.lend.Advert.Slots || len(b.leases) >= maxLeases || t != nil && t.leases >= maxTheirs {
+	if b.BusyFor(c.ID) >= b.lend.Advert.Slots || b.Leases() >= maxLeases || t != nil && t.leases >= maxTheirs {
 		return &No{proto.ReasonBusy, "no longer free"}
 	}
 	if t == nil {
 		t = &tenant{id: c.ID, served: b.turn}
-		b.tenants[c.ID] = t
 	}
-	t.leases++
-	b.fences.raise(key, a.Epoch)
-	b.leases[a.Lease] = &held{award: a, tenant: t, idle: now}
+	b.hold(now, t, a)
 	return nil
+}
+
+// hold takes a lease into the book.
+func (b *Book) hold(now time.Time, t *tenant, a proto.Award) *held {
+	t.leases++
+	b.tenants[t.id] = t
+	b.fences.raise(fence{t.id, a.Job}, a.Epoch)
+	h := &held{award: a, tenant: t, idle: now, works: make(map[proto.ExecutionID]*work)}
+	b.leases[a.Lease] = h
+	return h
 }
 
 func announcementOf(a proto.Award) proto.Announcement {
@@ -166,14 +190,24 @@ func (b *Book) Enqueue(lease proto.LeaseID, t proto.Assignment) *No {
 	switch {
 	case h == nil:
 		return &No{proto.ReasonNoLease, "no such lease"}
+	case h.works[t.Execution] != nil:
+		return &No{proto.ReasonOther, "the execution is under way already"}
 	case len(h.tenant.queue) >= maxTheirTasks || b.waiting >= maxWaiting:
 		return &No{proto.ReasonBusy, fmt.Sprintf("%d tasks wait already", b.waiting)}
+	case h.tenant.kept >= maxTheirKept:
+		return &No{proto.ReasonBusy, fmt.Sprintf("%d results wait to be acknowledged", h.tenant.kept)}
 	}
+	b.await(h, t)
+	return nil
+}
+
+// await puts a task into its requester's queue.
+func (b *Book) await(h *held, t proto.Assignment) {
+	h.works[t.Execution] = &work{}
 	h.waiting++
 	b.waiting++
 	h.idle = time.Time{}
-	h.tenant.queue = append(h.tenant.queue, Queued{lease, h.tenant.id, t})
-	return nil
+	h.tenant.queue = append(h.tenant.queue, Queued{h.award.Lease, h.tenant.id, t})
 }
 
 // lease gives a lease that has not ended.
@@ -196,6 +230,7 @@ func (b *Book) Next() (start []Queued) {
 		q := t.queue[i]
 		t.remove(i)
 		h := b.leases[q.Lease]
+		h.works[q.Assignment.Execution].state = WorkRunning
 		h.waiting--
 		h.running++
 		b.waiting--
@@ -244,79 +279,106 @@ func (b *Book) startable(t *tenant) int {
 	})
 }
 
-// Done frees the slot of a task that [Book.Next] started.
-func (b *Book) Done(now time.Time, lease proto.LeaseID) {
+// Done frees the slot of a task that [Book.Next] started. Its result is kept
+// where there is one, until it is acknowledged or the lease's grace is over.
+func (b *Book) Done(now time.Time, lease proto.LeaseID, e proto.ExecutionID, result bool) {
 	h := b.leases[lease]
-	if h == nil || h.running == 0 {
+	if h == nil || h.works[e] == nil || h.works[e].state != WorkRunning {
 		return
 	}
 	b.busy--
 	h.running--
 	h.tenant.running--
 	b.used = b.used.Sub(h.award.Program.Resources)
+	if result {
+		h.works[e].state = WorkKept
+		h.kept++
+		h.tenant.kept++
+	} else {
+		delete(h.works, e)
+	}
 	b.rest(now, h)
 	b.forget(lease, h)
 }
 
-// Drop takes a waiting task out of the queue; it tells whether it was there.
-func (b *Book) Drop(now time.Time, e proto.ExecutionID) bool {
-	for _, t := range b.tenants {
-		i := slices.IndexFunc(t.queue, func(q Queued) bool { return q.Assignment.Execution == e })
-		if i < 0 {
-			continue
-		}
-		h := b.leases[t.queue[i].Lease]
-		t.remove(i)
-		h.waiting--
-		b.waiting--
-		b.rest(now, h)
-		return true
+// Cancel takes back a task. One that waits leaves the queue, a result is kept no
+// longer; of one that runs, it tells so: it is to be stopped, and [Book.Done]
+// called.
+func (b *Book) Cancel(now time.Time, lease proto.LeaseID, e proto.ExecutionID) (running bool) {
+	h := b.leases[lease]
+	if h == nil || h.works[e] == nil {
+		return false
 	}
+	switch h.works[e].state {
+	case WorkRunning:
+		return true
+	case WorkKept:
+		b.release(h, e)
+		b.swept.Forget = append(b.swept.Forget, Ref{lease, e})
+	default:
+		b.unqueue(h, e)
+	}
+	b.rest(now, h)
 	return false
 }
 
+func (b *Book) unqueue(h *held, e proto.ExecutionID) {
+	i := slices.IndexFunc(h.tenant.queue, func(q Queued) bool { return q.Lease == h.award.Lease && q.Assignment.Execution == e })
+	h.tenant.remove(i)
+	delete(h.works, e)
+	h.waiting--
+	b.waiting--
+}
+
 func (b *Book) rest(now time.Time, h *held) {
-	if h.running == 0 && h.waiting == 0 {
+	if len(h.works) == 0 {
 		h.idle = now
 	}
 }
 
-// End forgets a lease and its waiting tasks. Its running ones still count until
-// [Book.Done].
-func (b *Book) End(lease proto.LeaseID) {
+// End forgets a lease at its requester's word, with its waiting tasks and its
+// results. Its running ones still count until [Book.Done]; they are given, to be
+// stopped.
+func (b *Book) End(lease proto.LeaseID) (running []proto.ExecutionID) {
 	h := b.lease(lease)
 	if h == nil {
-		return
+		return nil
 	}
-	t := h.tenant
+	running = b.close(h, time.Time{})
+	b.forgetKept(h)
+	b.forget(lease, h)
+	return running
+}
+
+// close ends a lease; its results are kept until then.
+func (b *Book) close(h *held, until time.Time) (running []proto.ExecutionID) {
+	t, lease := h.tenant, h.award.Lease
 	t.queue = slices.DeleteFunc(t.queue, func(q Queued) bool { return q.Lease == lease })
 	b.waiting -= h.waiting
-	h.waiting, h.ended = 0, true
+	h.waiting, h.ended, h.until = 0, true, until
 	t.leases--
-	b.forget(lease, h)
+	for e, w := range h.works {
+		switch w.state {
+		case WorkWaiting:
+			delete(h.works, e)
+		case WorkRunning:
+			running = append(running, e)
+		}
+	}
+	sortExecutions(running)
+	return running
 }
 
 // forget drops an ended lease without running tasks, and its requester with its
 // last.
 func (b *Book) forget(lease proto.LeaseID, h *held) {
-	if h.ended && h.running == 0 {
+	if h.ended && len(h.works) == 0 && b.leases[lease] == h {
 		delete(b.leases, lease)
+		b.swept.Over = append(b.swept.Over, lease)
 	}
-	if t := h.tenant; t.leases == 0 && t.running == 0 {
+	if t := h.tenant; t.leases == 0 && t.running == 0 && t.kept == 0 {
 		delete(b.tenants, t.id)
 	}
-}
-
-// Idle gives the leases that had no task for [IdleLease], in the order of their
-// ids.
-func (b *Book) Idle(now time.Time) (ids []proto.LeaseID) {
-	for id, h := range b.leases {
-		if !h.ended && !h.idle.IsZero() && now.Sub(h.idle) >= IdleLease {
-			ids = append(ids, id)
-		}
-	}
-	slices.SortFunc(ids, func(a, b proto.LeaseID) int { return bytes.Compare(a[:], b[:]) })
-	return ids
 }
 
 // A fence is what an epoch is counted for.

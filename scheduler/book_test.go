@@ -48,6 +48,24 @@ func (i *innkeeper) wantRefusal(no *No, want proto.Reason) {
 	}
 }
 
+// done ends a running task of a lease, without a result.
+func (i *innkeeper) done(now time.Time, lease byte) {
+	id := proto.LeaseID{lease}
+	var running []proto.ExecutionID
+	if h := i.leases[id]; h != nil {
+		for e, w := range h.works {
+			if w.state == WorkRunning {
+				running = append(running, e)
+			}
+		}
+	}
+	sortExecutions(running)
+	if len(running) == 0 {
+		running = append(running, proto.ExecutionID{255})
+	}
+	i.Done(now, id, running[0], false)
+}
+
 // queues tasks on a lease and gives the executions.
 func (i *innkeeper) queues(lease byte, n int) (es []proto.ExecutionID) {
 	i.Helper()
@@ -113,10 +131,10 @@ func TestABookSharesItsSlots(t *testing.T) {
 		i.takes(p2, award(2))
 		i.queues(2, 20)
 		for range 2 {
-			i.Done(i.now, proto.LeaseID{1})
+			i.done(i.now, 1)
 			i.wantStarts(2)
 		}
-		i.Done(i.now, proto.LeaseID{1})
+		i.done(i.now, 1)
 		i.wantStarts(1) // both have their share: the one that waited longer
 	})
 	t.Run("a third one does not, while two hold all", func(t *testing.T) {
@@ -143,7 +161,7 @@ func TestABookSharesItsSlots(t *testing.T) {
 		for range 8 {
 			s := i.starts()
 			got = append(got, s...)
-			i.Done(i.now, proto.LeaseID{s[0]})
+			i.done(i.now, s[0])
 		}
 		if !slices.Equal(got, []byte{1, 2, 1, 2, 1, 2, 1, 1}) {
 			t.Errorf("starts %v", got)
@@ -167,7 +185,7 @@ func TestABookSharesItsSlots(t *testing.T) {
 		if !slices.Equal(got, []byte{1, 2}) {
 			t.Fatalf("starts %v", got)
 		}
-		i.Done(i.now, proto.LeaseID{1})
+		i.done(i.now, 1)
 		if got := i.starts(); len(got) != 1 && len(got) != 2 {
 			t.Errorf("then starts %v", got)
 		}
@@ -178,10 +196,10 @@ func TestABookKeepsItsLeases(t *testing.T) {
 	t.Run("one without a task is idle after its time", func(t *testing.T) {
 		i := newInn(t, 1)
 		i.takes(p1, award(1))
-		if got := i.Idle(i.now.Add(IdleLease - 1)); len(got) != 0 {
+		if got := i.Sweep(i.now.Add(IdleLease - 1)).Idle; len(got) != 0 {
 			t.Errorf("idle %v", got)
 		}
-		if got := i.Idle(i.now.Add(IdleLease)); len(got) != 1 {
+		if got := i.Sweep(i.now.Add(IdleLease)).Idle; len(got) != 1 {
 			t.Errorf("idle %v", got)
 		}
 	})
@@ -191,17 +209,17 @@ func TestABookKeepsItsLeases(t *testing.T) {
 		e := i.queues(1, 2)[1]
 		late := i.now.Add(time.Hour)
 		i.wantStarts(1)
-		i.Done(late, proto.LeaseID{1})
-		if got := i.Idle(late.Add(time.Hour)); len(got) != 0 {
+		i.done(late, 1)
+		if got := i.Sweep(late.Add(time.Hour)).Idle; len(got) != 0 {
 			t.Fatalf("idle %v, though a task waits", got)
 		}
-		if !i.Drop(late, e) || i.Drop(late, e) {
+		if i.Cancel(late, proto.LeaseID{1}, e) || i.Queued() != 0 {
 			t.Fatal("the waiting task is dropped once")
 		}
-		if got := i.Idle(late.Add(IdleLease - 1)); len(got) != 0 {
+		if got := i.Sweep(late.Add(IdleLease - 1)).Idle; len(got) != 0 {
 			t.Errorf("idle %v too early", got)
 		}
-		if got := i.Idle(late.Add(IdleLease)); len(got) != 1 {
+		if got := i.Sweep(late.Add(IdleLease)).Idle; len(got) != 1 {
 			t.Errorf("idle %v", got)
 		}
 		i.wantStarts()
@@ -218,10 +236,10 @@ func TestABookKeepsItsLeases(t *testing.T) {
 		}
 		i.wantRefusal(i.Enqueue(proto.LeaseID{1}, proto.Assignment{}), proto.ReasonNoLease)
 		i.wantRefusal(i.Award(i.now, Client{ID: p1}, award(1)), proto.ReasonNoLease)
-		i.Done(i.now, proto.LeaseID{1})
-		i.Done(i.now, proto.LeaseID{1})
-		i.Done(i.now, proto.LeaseID{1}) // once too often
-		i.Done(i.now, proto.LeaseID{9})
+		i.done(i.now, 1)
+		i.done(i.now, 1)
+		i.done(i.now, 1) // once too often
+		i.done(i.now, 9)
 		if i.Busy() != 0 || len(i.leases) != 0 || len(i.tenants) != 0 || i.used != (proto.Resources{}) {
 			t.Errorf("%d busy, %d leases, %d tenants, %+v used", i.Busy(), len(i.leases), len(i.tenants), i.used)
 		}
@@ -233,7 +251,7 @@ func TestABookKeepsItsLeases(t *testing.T) {
 		i.wantStarts(1)
 		i.wantRefusal(i.Award(i.now, Client{ID: p1}, award(1)), proto.ReasonNoLease)
 		i.wantRefusal(i.Award(i.now, Client{ID: p2}, award(1)), proto.ReasonNoLease)
-		i.Done(i.now, proto.LeaseID{1})
+		i.done(i.now, 1)
 		if i.Busy() != 0 {
 			t.Errorf("%d busy", i.Busy())
 		}
@@ -266,6 +284,9 @@ func TestABookKeepsItsLeases(t *testing.T) {
 		lease := func(n int) func(*proto.Award) {
 			return func(a *proto.Award) { a.Lease = proto.LeaseID{1, byte(n), byte(n >> 8)} }
 		}
+		task := func(n int) proto.Assignment {
+			return proto.Assignment{Execution: proto.ExecutionID{byte(n), byte(n >> 8)}}
+		}
 		taken := 0
 		for n := range 2 * maxTheirs {
 			if i.Award(i.now, Client{ID: p1}, award(1, lease(n))) == nil {
@@ -282,14 +303,14 @@ func TestABookKeepsItsLeases(t *testing.T) {
 			t.Errorf("all got %d leases", got)
 		}
 		for n := range 2 * maxTheirTasks {
-			no := i.Enqueue(award(1, lease(0)).Lease, proto.Assignment{})
+			no := i.Enqueue(award(1, lease(0)).Lease, task(n))
 			if want := n >= maxTheirTasks; (no != nil) != want {
 				t.Fatalf("task %d: %+v", n, no)
 			}
 		}
 		for id := range i.leases {
-			for range 100 {
-				i.Enqueue(id, proto.Assignment{})
+			for n := range 100 {
+				i.Enqueue(id, task(4*maxTheirTasks+n))
 			}
 		}
 		if i.Queued() != maxWaiting {

@@ -17,7 +17,7 @@ const (
 
 // wantsPeers tells whether t needs more executions by peers.
 func (j *Job) wantsPeers(t *task) bool {
-	return t.settled == nil && t.failures < taskTries && j.missing(t) > 0 && !t.inConflict()
+	return t.settled == nil && t.failures < j.cfg.Retries && j.missing(t) > 0 && !t.inConflict()
 }
 
 // missing is how many more executions by peers a task wants now. The
@@ -85,6 +85,7 @@ func (j *Job) dispatch() {
 }
 
 func (j *Job) openLease(l *lease) {
+	j.out.Leases = append(j.out.Leases, l.record())
 	j.out.Open = append(j.out.Open, OpenLease{Peer: l.peer.ID, Lease: l.id, Epoch: l.epoch, Slots: l.slots, Price: l.peer.Price, Tasks: l.first})
 	l.first = nil
 }
@@ -216,6 +217,7 @@ func (j *Job) assign(t *task, p *peer) {
 	}
 	e := j.newExec(t, &exec{peer: p.ID, from: p, group: p.Group, engine: p.Engine, role: role})
 	l.add(j.now, e)
+	j.out.Executions = append(j.out.Executions, e.record())
 	j.watch()
 	a := Assign{Lease: l.id, Execution: e.id, Task: t.index}
 	if l.accepted {

@@ -34,6 +34,7 @@ func (j *Job) LeaseDeclined(now time.Time, id proto.PeerID, lease proto.LeaseID,
 		return
 	}
 	live := slices.Clone(p.lease.live)
+	j.out.Gone = append(j.out.Gone, lease)
 	p.lease, p.refusal = nil, &no
 	p.missed(now, declineBackoff)
 	if no.Reason != proto.ReasonBusy {
@@ -55,7 +56,8 @@ func (j *Job) LeaseLost(now time.Time, id proto.PeerID, lease proto.LeaseID, det
 	}
 	l := p.lease
 	p.lease = nil
-	if len(l.live) > 0 && !l.resumed {
+	j.out.Gone = append(j.out.Gone, lease)
+	if len(l.live) > 0 && !l.resumed && !l.restored {
 		p.missed(now, failureBackoff)
 		if !l.accepted || p.misses > 1 {
 			j.dropBid(p) // it is gone, or not well: it has to bid again
@@ -66,8 +68,11 @@ func (j *Job) LeaseLost(now time.Time, id proto.PeerID, lease proto.LeaseID, det
 			j.finish(e, ExecDeclined, proto.ReasonNoLease, "the idle lease ended before the task came")
 			continue
 		}
+		blame := !l.restored && !l.doubted // else it was told before, or is not to blame
 		j.finish(e, ExecLost, proto.ReasonOther, detail)
-		j.setBack(e, EvidenceLost)
+		if blame {
+			j.setBack(e, EvidenceLost)
+		}
 	}
 }
 
@@ -167,6 +172,7 @@ func (j *Job) ExecutionFailed(now time.Time, id proto.ExecutionID, reason proto.
 		j.finish(e, ExecFailed, reason, detail)
 		e.task.timedOut++
 		e.task.failures++
+		j.out.Troubled = append(j.out.Troubled, e.task.index)
 		j.progress()
 	case reason == proto.ReasonTimeout:
 		j.fail(e, proto.ReasonOther, fmt.Sprintf("claimed a timeout after %s", now.Sub(e.created)))
@@ -217,6 +223,7 @@ func (j *Job) fail(e *exec, reason proto.Reason, detail string) {
 func (j *Job) setBack(e *exec, kind EvidenceKind) {
 	t := e.task
 	t.failures++
+	j.out.Troubled = append(j.out.Troubled, t.index)
 	if t.failures > 1 { // the first retry, elsewhere, is immediate
 		t.notBefore = j.now.Add(min(failureBackoff<<min(t.failures, 10), slowestBackoff))
 	}
@@ -225,19 +232,32 @@ func (j *Job) setBack(e *exec, kind EvidenceKind) {
 
 // finish ends an execution.
 func (j *Job) finish(e *exec, s ExecState, reason proto.Reason, detail string) {
+	if e.doubtful() {
+		j.doubted--
+	}
 	e.state, e.reason, e.detail, e.ended = s, reason, detail, j.now
 	j.live--
 	if e.local {
 		j.localBusy--
 	} else {
+		if s != ExecAnswered {
+			j.out.Over = append(j.out.Over, e.id)
+		}
 		e.lease.remove(j.now, e)
 		e.lease.lived(j.now)
 	}
 	if s != ExecAnswered {
 		delete(j.execs, e.id)
 	}
-	if s == ExecDeclined {
+	switch {
+	case e.local:
+	case s == ExecDeclined:
+		e.from.given--
 		e.task.forgetDeclined(e)
+	case s == ExecAnswered:
+		e.from.answered++
+	case s == ExecFailed || s == ExecLost:
+		e.from.failed++
 	}
 	j.changed(e.task)
 }
@@ -272,6 +292,7 @@ func (j *Job) FetchFailed(now time.Time, id proto.ExecutionID, detail string) {
 		return
 	}
 	e.state, e.reason, e.detail = ExecLost, proto.ReasonInput, "output could not be fetched: "+detail
+	j.out.Over = append(j.out.Over, id)
 	e.from.missed(now, failureBackoff)
 	j.setBack(e, EvidenceLost)
 }
@@ -284,7 +305,7 @@ func (j *Job) overdue() {
 	}
 	j.overdueAt = time.Time{}
 	for _, p := range j.peers {
-		if p.lease != nil {
+		if p.lease != nil && p.lease.away.IsZero() {
 			j.overdueAt = sooner(j.overdueAt, j.expire(p.lease))
 		}
 	}
@@ -313,8 +334,7 @@ func (j *Job) expire(l *lease) (next time.Time) {
 		j.setBack(e, EvidenceLost)
 	}
 	if ended && len(l.live) == 0 {
-		j.out.Close = append(j.out.Close, l.id)
-		l.peer.lease = nil
+		j.closeLease(l.peer)
 	}
 	return next
 }

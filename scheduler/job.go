@@ -45,8 +45,11 @@ type JobConfig struct {
 	Timeout      time.Duration // of one execution; one that is silent for much longer is lost. 0: none is
 	Startup      time.Duration // for program and input to reach a provider, before an execution can start; 0: two minutes
 	QueueTimeout time.Duration // without progress; 0: for ever
+	Deadline     time.Time     // of the whole job; zero: none
+	Retries      int           // of one task that peers failed; 0: 24
+	Grace        time.Duration // how long a lease that broke is asked after; 0: a minute
 	StandIn      time.Time     // not before this does an own run replace peers not met yet
-	Epoch        uint64        // of the first lease; above any used before
+	Epoch        uint64        // of the first lease, less one; at least as high as any used before
 	Rand         *rand.Rand
 }
 
@@ -59,13 +62,17 @@ const (
 	failureBackoff  = 200 * time.Millisecond
 	slowestBackoff  = 10 * time.Second
 	peerTries       = 3                // of one task on one peer, before a pause of slowestBackoff
-	taskTries       = 24               // of one task
+	taskTries       = 24               // of one task, unless told otherwise
 	timeoutTries    = 2                // distinct nodes on which a task may time out
 	overdueSlack    = 15 * time.Second // for an answer to come
 	defaultStartup  = 2 * time.Minute
 	pipelineTarget  = 25 * time.Millisecond
-	pipelineMost    = 256  // tasks ahead on one lease, and tasks that ride with an award
-	slotsMost       = 1024 // of one lease
+	pipelineMost    = 256                    // tasks ahead on one lease, and tasks that ride with an award
+	slotsMost       = 1024                   // of one lease
+	attachGap       = 100 * time.Millisecond // doubles up to slowestBackoff
+	doubtBroken     = 500 * time.Millisecond // a lease that broke counts for so long without its stream …
+	doubtRestored   = 3 * time.Second        // … and so long after a restart, when peers are yet to be found
+	defaultGrace    = time.Minute
 	maxPeers        = 4096 // that a job remembers
 )
 
@@ -81,6 +88,7 @@ type Job struct {
 
 	tasks    []*task
 	settled  int
+	totals   totals
 	fetching int // outputs on their way
 	execs    map[proto.ExecutionID]*exec
 	peers    []*peer // in order of appearance
@@ -101,6 +109,7 @@ type Job struct {
 	fit     []*peer
 
 	live       int // executions under way, on peers and here
+	doubted    int // of them, on leases that are out of touch for too long
 	localBusy  int
 	localAfter time.Time // the requester's sandbox was busy: not again before
 	overdueAt  time.Time // when to look for overdue executions
@@ -122,6 +131,12 @@ func NewJob(now time.Time, cfg JobConfig) *Job {
 	if cfg.Startup == 0 {
 		j.cfg.Startup = defaultStartup
 	}
+	if cfg.Retries == 0 {
+		j.cfg.Retries = taskTries
+	}
+	if cfg.Grace == 0 {
+		j.cfg.Grace = defaultGrace
+	}
 	block := make([]task, cfg.Tasks)
 	for i := range j.tasks {
 		t := &block[i]
@@ -135,17 +150,6 @@ func NewJob(now time.Time, cfg JobConfig) *Job {
 		}
 	}
 	return j
-}
-
-// Restore marks a task that an earlier run of this node settled. Call it before
-// the first [Job.Step].
-func (j *Job) Restore(index int, s Settlement) {
-	t := j.tasks[index]
-	if t.settled == nil {
-		j.settle(t, s)
-		j.out = Actions{}
-		t.dirty = false
-	}
 }
 
 // State gives the job's state and the reason for it.
@@ -192,15 +196,24 @@ func (j *Job) end(s State, reason string) {
 	for _, t := range j.tasks {
 		if t.settled == nil {
 			j.cancelLive(t)
+			j.overAnswered(t)
 		}
 	}
 	for _, p := range j.peers {
 		if p.lease != nil {
-			j.out.Close = append(j.out.Close, p.lease.id)
-			p.lease = nil
+			j.closeLease(p)
 		}
 	}
 	j.setState(s, reason)
+}
+
+// overAnswered notes that the answers to t are on record for nothing any more.
+func (j *Job) overAnswered(t *task) {
+	for _, e := range t.execs {
+		if e.state == ExecAnswered && !e.local {
+			j.out.Over = append(j.out.Over, e.id)
+		}
+	}
 }
 
 func (j *Job) cancelLive(t *task) {
@@ -229,13 +242,22 @@ func sooner(a, b time.Time) time.Time {
 func (j *Job) newExec(t *task, e *exec) *exec {
 	e.id, e.task, e.state, e.created = proto.ExecutionID(j.randomID()), t, ExecAssigned, j.now
 	t.execs = append(t.execs, e)
+	j.track(e)
+	return e
+}
+
+// track counts an execution that is under way.
+func (j *Job) track(e *exec) {
 	j.execs[e.id] = e
 	j.live++
-	if t.state == TaskWaiting {
-		t.state = TaskRunning
+	j.totals.counts.Executions++
+	if e.from != nil {
+		e.from.given++
 	}
-	j.changed(t)
-	return e
+	if e.task.state == TaskWaiting {
+		j.setTask(e.task, TaskRunning)
+	}
+	j.changed(e.task)
 }
 
 func (j *Job) randomID() (id [16]byte) {

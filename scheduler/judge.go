@@ -15,7 +15,7 @@ func (j *Job) judge(t *task) {
 	}
 	answers, own := t.answers(), t.own()
 	if len(answers) > 0 {
-		t.state = TaskChecking
+		j.setTask(t, TaskChecking)
 	}
 	switch {
 	case own != nil && own.state == ExecAnswered:
@@ -37,7 +37,7 @@ func (j *Job) judge(t *task) {
 		}
 	case t.answered() > t.want && t.holds(answers[0].outcome.Output):
 		j.settleAgreed(t, answers)
-	case t.failures >= taskTries:
+	case t.failures >= j.cfg.Retries:
 		j.giveUp(t)
 	default:
 		j.refetch(answers)
@@ -66,7 +66,7 @@ func (j *Job) giveUp(t *task) {
 	case t.live() > 0:
 		return
 	}
-	j.settle(t, Settlement{State: TaskFailed, How: fmt.Sprintf("given up after %d failed executions; the last: %s", t.failures, t.lastFailure())})
+	j.settle(t, Settlement{State: TaskFailed, Dead: true, How: fmt.Sprintf("given up after %d failed executions; the last: %s", t.failures, t.lastFailure())})
 }
 
 func (t *task) lastFailure() string {
@@ -209,8 +209,7 @@ func (j *Job) distrust(p *peer) {
 			j.cancel(e)
 			j.finish(e, ExecCancelled, proto.ReasonCancelled, "its provider was proven wrong")
 		}
-		j.out.Close = append(j.out.Close, l.id)
-		p.lease = nil
+		j.closeLease(p)
 	}
 	for _, t := range j.tasks {
 		if t.settled == nil && slices.ContainsFunc(t.execs, func(e *exec) bool { return e.from == p }) {
@@ -289,8 +288,11 @@ func (j *Job) unfetch(t *task, cid proto.CID) {
 
 // settle writes the one result record of a task. What still runs is stopped.
 func (j *Job) settle(t *task, s Settlement) {
-	t.settled, t.state = &s, s.State
+	t.settled = &s
+	j.setTask(t, s.State)
+	j.totals.settle(s)
 	j.cancelLive(t)
+	j.overAnswered(t)
 	for _, e := range t.execs {
 		delete(j.execs, e.id)
 	}

@@ -273,13 +273,13 @@ type provider struct {
 	group   string
 	weight  float64
 	book    *Book
-	leases  map[proto.LeaseID]*lent
+	leases  map[proto.LeaseID]*lentLease
 	gone    map[proto.ExecutionID]bool
 	reheard bool // to bid when a slot is free
 }
 
-// lent is the provider's end of a lease.
-type lent struct {
+// lentLease is the provider's end of a lease.
+type lentLease struct {
 	id   proto.LeaseID
 	dead bool // nothing travels any more
 	over bool
@@ -289,7 +289,7 @@ func (m *mesh) add(does behaviour, slots int, price proto.Credits) *provider {
 	n := len(m.providers) + 1
 	p := &provider{
 		m: m, id: proto.PeerID{byte(n), byte(n >> 8), 1}, does: does, up: true, latency: time.Millisecond, wall: 3 * time.Millisecond,
-		engine: engine1, weight: 1, leases: make(map[proto.LeaseID]*lent), gone: make(map[proto.ExecutionID]bool),
+		engine: engine1, weight: 1, leases: make(map[proto.LeaseID]*lentLease), gone: make(map[proto.ExecutionID]bool),
 	}
 	p.book = NewBook(Lending{Share: 0.5, Advert: proto.Advert{Executor: "wasm", Profile: "p", Slots: slots, Price: price, Engine: p.engine}})
 	m.providers = append(m.providers, p)
@@ -327,7 +327,7 @@ func (p *provider) consider() {
 }
 
 // lost tells the requester in a while that a lease's stream is dead.
-func (p *provider) lost(l *lent, in time.Duration) {
+func (p *provider) lost(l *lentLease, in time.Duration) {
 	if l.dead {
 		return
 	}
@@ -351,7 +351,7 @@ func (p *provider) over(id proto.LeaseID) {
 }
 
 func (p *provider) awarded(o OpenLease) {
-	l := &lent{id: o.Lease}
+	l := &lentLease{id: o.Lease}
 	p.leases[o.Lease] = l
 	if !p.up {
 		p.lost(l, p.latency)
@@ -383,7 +383,7 @@ func (p *provider) awarded(o OpenLease) {
 }
 
 // reply delivers a message on a lease's stream, unless the stream is dead.
-func (p *provider) reply(l *lent, do func()) {
+func (p *provider) reply(l *lentLease, do func()) {
 	p.m.after(p.latency, func() {
 		if !l.dead && p.m.opened[l.id] {
 			do()
@@ -391,12 +391,12 @@ func (p *provider) reply(l *lent, do func()) {
 	})
 }
 
-func (p *provider) sweep(l *lent) {
+func (p *provider) sweep(l *lentLease) {
 	p.m.after(IdleLease/4, func() {
 		if l.over {
 			return
 		}
-		if slices.Contains(p.book.Idle(p.m.now), l.id) {
+		if slices.Contains(p.book.Sweep(p.m.now).Idle, l.id) {
 			p.lost(l, p.latency)
 			return
 		}
@@ -413,13 +413,13 @@ func (p *provider) assigned(a Assign) {
 	})
 }
 
-func (p *provider) enqueue(l *lent, a Assign) {
+func (p *provider) enqueue(l *lentLease, a Assign) {
 	if p.gone[a.Execution] {
 		return
 	}
 	no := p.book.Enqueue(l.id, proto.Assignment{Execution: a.Execution, Task: proto.Task{Index: a.Task}})
 	if p.does == refuser {
-		p.book.Drop(p.m.now, a.Execution)
+		p.book.Cancel(p.m.now, l.id, a.Execution)
 		no = &No{proto.ReasonBusy, "not now"}
 	}
 	if no != nil {
@@ -460,7 +460,7 @@ func (p *provider) start(q Queued) {
 		p.m.after(wall/2, func() { p.lost(l, time.Duration(p.m.r.IntN(15))*time.Second) })
 	}
 	p.m.after(wall, func() {
-		p.book.Done(p.m.now, q.Lease)
+		p.book.Done(p.m.now, q.Lease, e, false)
 		if !l.over && !p.gone[e] {
 			p.reply(l, func() { p.finish(e, q.Assignment.Task.Index) })
 		}
@@ -519,12 +519,12 @@ func (p *provider) cancelled(c Cancel) {
 	p.m.done(c.Execution)
 	p.m.after(p.latency, func() {
 		p.gone[c.Execution] = true
-		p.book.Drop(p.m.now, c.Execution)
+		p.book.Cancel(p.m.now, c.Lease, c.Execution)
 		p.next()
 	})
 }
 
-func (p *provider) end(l *lent) {
+func (p *provider) end(l *lentLease) {
 	l.over = true
 	p.book.End(l.id)
 	p.next()

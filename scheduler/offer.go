@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"time"
 
 	"github.com/mustermesh/muster/proto"
 )
@@ -16,6 +17,12 @@ type Lending struct {
 	Deny      []proto.PeerID
 	Share     float64 // of the slots, for one requester while others wait; over 0 to 1, else 1
 	Draining  bool
+	Patience  time.Duration // how long at most a silent requester's tasks go on, and its results are kept
+
+	AllowPrograms []NamedProgram // empty: every program
+	DenyPrograms  []NamedProgram
+	Held          []Hold          // by the owner's rules, see [Gate]; while there is one, nothing new is taken
+	Host          proto.Resources // the most that the machine could lend; a zero field: not known
 }
 
 // A Client is what a provider knows of a requester when it decides.
@@ -25,7 +32,9 @@ type Client struct {
 	Cached  bool          // its program is here already
 }
 
-// A No is a refusal with what a person should read.
+// A No is a refusal. Its detail is for strangers: it says what a requester can
+// act upon, and nothing of the owner's habits. What the owner reads is in
+// [Hold] and [No.Change].
 type No struct {
 	Reason proto.Reason
 	Detail string
@@ -64,17 +73,35 @@ func (l Lending) admits(c Client) *No {
 	case l.Draining:
 		return &No{proto.ReasonDraining, "the node finishes what it has and takes nothing new"}
 	case slices.Contains(l.Deny, c.ID):
-		return &No{proto.ReasonPolicy, "the requester is on the provider's deny list"}
+		return &No{proto.ReasonPolicy, saysDenied}
 	case len(l.Allow) > 0 && !slices.Contains(l.Allow, c.ID):
-		return &No{proto.ReasonPolicy, "the requester is not on the provider's allow list"}
+		return &No{proto.ReasonPolicy, saysNotAllowed}
 	case l.MaxCredit > 0 && c.Balance >= l.MaxCredit:
 		return &No{proto.ReasonCredit, fmt.Sprintf("the requester owes %.3f credits; the limit is %.3f", float64(c.Balance)/1e6, float64(l.MaxCredit)/1e6)}
+	case len(l.Held) > 0:
+		return &No{proto.ReasonPolicy, saysHeld}
 	}
 	return nil
 }
 
+// What strangers read of an owner's policy. Which rule holds back, and until
+// when, would tell when somebody is at home.
+const (
+	saysDenied            = "the requester is on the provider's deny list"
+	saysNotAllowed        = "the requester is not on the provider's allow list"
+	saysHeld              = "the provider lends nothing at present, by its owner's rules"
+	saysProgramDenied     = "the provider's owner does not run this program"
+	saysProgramNotAllowed = "the provider's owner runs chosen programs alone, and not this one"
+)
+
 func (l Lending) canRun(a proto.Announcement) *No {
 	adv := l.Advert
+	switch {
+	case hasProgram(l.DenyPrograms, a.Program):
+		return &No{proto.ReasonPolicy, saysProgramDenied}
+	case len(l.AllowPrograms) > 0 && !hasProgram(l.AllowPrograms, a.Program):
+		return &No{proto.ReasonPolicy, saysProgramNotAllowed}
+	}
 	if a.Executor != adv.Executor || a.Profile != adv.Profile {
 		return &No{proto.ReasonExecutor, fmt.Sprintf("offers %s %s, not %s %s", adv.Executor, adv.Profile, a.Executor, a.Profile)}
 	}

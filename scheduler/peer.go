@@ -19,6 +19,9 @@ type peer struct {
 	misses      int       // declines, failures and losses since its last answer
 	notBefore   time.Time // do not ask again before
 	lease       *lease
+
+	heard                   time.Time // of its latest bid or refusal
+	given, answered, failed int       // executions
 }
 
 // Peers brings the working set up to date: every provider whose advert is known
@@ -75,7 +78,10 @@ func (j *Job) Bid(c Candidate, b proto.Bid) {
 		return
 	}
 	c.Engine, c.Price, c.Ineligible = b.Engine, b.Price, nil
-	p.Candidate, p.bid, p.refusal, p.answeredBid = c, &b, nil, true
+	if c.Offered == (proto.Resources{}) {
+		c.Offered = p.Offered // a bid does not say
+	}
+	p.Candidate, p.bid, p.refusal, p.answeredBid, p.heard = c, &b, nil, true, j.now
 	if p.misses < peerTries { // who only bids and declines waits like everybody
 		p.notBefore = time.Time{}
 	}
@@ -99,7 +105,7 @@ func (j *Job) Refused(from proto.PeerID, no No) {
 	if p == nil {
 		return
 	}
-	p.answeredBid = true
+	p.answeredBid, p.heard = true, j.now
 	if p.lease != nil && no.Reason == proto.ReasonBusy {
 		return
 	}
@@ -144,6 +150,12 @@ type lease struct {
 	sign     time.Time     // of life: the last execution that began or ended
 	idle     time.Time     // since when nothing is in flight
 	resumed  bool          // given a task when the provider may have let it go, no sign since
+	away     time.Time     // since when its stream is broken; zero: it stands
+	doubted  bool          // away for so long that its executions do not count
+	restored bool          // from an earlier run of this node: that it broke is not its provider's fault
+	doubtAt  time.Time
+	attachAt time.Time     // when to try again; zero: under way
+	gap      time.Duration // until the next attempt
 	first    []Assign      // tasks that ride with the award; nil once it was sent
 }
 
@@ -202,8 +214,8 @@ func (j *Job) capacity(p *peer) int {
 		return 0
 	}
 	if l := p.lease; l != nil {
-		if !l.accepted && l.first == nil {
-			return 0 // award under way
+		if !l.accepted && l.first == nil || !l.away.IsZero() {
+			return 0 // award under way, or out of touch
 		}
 		return l.depth() - len(l.live)
 	}

@@ -15,8 +15,9 @@ type Candidate struct {
 	Free        int           // slots free, by its last word
 	Price       proto.Credits // of a core-hour
 	Engine      proto.Engine
-	AlwaysCheck bool // ended executions without an answer lately
-	Ineligible  *No  // why its advert does not fit the job; nil: it fits
+	Offered     proto.Resources // by its advert
+	AlwaysCheck bool            // ended executions without an answer lately
+	Ineligible  *No             // why its advert does not fit the job; nil: it fits
 }
 
 // drawExecutor draws two candidates by weight, perhaps the same one twice, and

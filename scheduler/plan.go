@@ -34,6 +34,14 @@ func (j *Job) Step(now time.Time) Actions {
 }
 
 func (j *Job) plan() {
+	if !j.cfg.Deadline.IsZero() {
+		if !j.now.Before(j.cfg.Deadline) {
+			j.end(Expired, fmt.Sprintf("the job's time is over: %s, %d of %d tasks settled", j.cfg.Deadline.Format(time.RFC3339), j.settled, len(j.tasks)))
+			return
+		}
+		j.wakeAt(j.cfg.Deadline)
+	}
+	j.lookAfter()
 	j.overdue()
 	for i := 0; i < len(j.out.Changed); i++ { // judging may change more tasks
 		j.judge(j.tasks[j.out.Changed[i]])
@@ -121,10 +129,14 @@ func (j *Job) biddingOver() bool {
 }
 
 // moving tells whether anything is under way.
-func (j *Job) moving() bool { return j.live > 0 || j.fetching > 0 }
+func (j *Job) moving() bool { return j.live > j.doubted || j.fetching > 0 }
 
 // waitForBids says why nothing moves, and ends the job when it waited too long.
 func (j *Job) waitForBids() {
+	if j.moving() { // what an earlier run began
+		j.setState(Running, "")
+		return
+	}
 	why := j.Why(j.now)
 	if j.cfg.QueueTimeout > 0 {
 		until := j.since.Add(j.cfg.QueueTimeout)

@@ -95,9 +95,10 @@ func (t *task) forgetDeclined(last *exec) {
 	})
 }
 
+// live counts the executions that are under way, as far as is known.
 func (t *task) live() (n int) {
 	for _, e := range t.execs {
-		if e.live() {
+		if e.live() && !e.doubtful() {
 			n++
 		}
 	}
@@ -126,7 +127,7 @@ func (t *task) answers() (es []*exec) {
 
 // begun tells whether anybody has answered the task or is at it.
 func (t *task) begun() bool {
-	return slices.ContainsFunc(t.execs, func(e *exec) bool { return e.live() || e.state == ExecAnswered })
+	return slices.ContainsFunc(t.execs, func(e *exec) bool { return e.live() && !e.doubtful() || e.state == ExecAnswered })
 }
 
 // own gives the requester's run of the task, under way or done.
@@ -205,6 +206,10 @@ type exec struct {
 
 func (e *exec) live() bool { return e.state == ExecAssigned || e.state == ExecRunning }
 
+// doubtful tells whether its provider is out of touch for so long that another
+// may have to do the work. It counts again once the provider is back.
+func (e *exec) doubtful() bool { return e.lease != nil && e.lease.doubted }
+
 // said tells whether its provider signed an answer.
 func (e *exec) said() bool {
 	return e.state == ExecAnswered || e.state == ExecLost && !e.outcome.Output.IsZero()
@@ -224,6 +229,7 @@ type Settlement struct {
 	Checkers int    // independent peers that agreed
 	Own      bool   // the requester's own run agreed, or decided
 	TimedOut bool   // failed, for it reached its time limit
+	Dead     bool   // given up after too many failures of peers
 	Output   proto.CID
 	Outcome  Outcome
 	Winner   proto.ExecutionID // whose answer the record rests on
@@ -264,8 +270,8 @@ type Transition struct {
 	Reason string
 }
 
-// Actions is what [Job.Step] wants done, in this order: evidence and settled
-// tasks are written down first.
+// Actions is what [Job.Step] wants done. Records are written first, evidence and
+// settled tasks before anybody hears of them.
 type Actions struct {
 	Evidence []Evidence
 	Settled  []int // tasks; see [Job.Task]
@@ -278,7 +284,27 @@ type Actions struct {
 	Fetch    []Fetch
 	Cancel   []Cancel
 	Close    []proto.LeaseID
+	Attach   []Attach
 	Wake     time.Time // when to step again at the latest; zero: only after an event
+
+	// What must be on disk before any of the above is carried out.
+	Leases     []LeaseRecord     // awarded
+	Executions []ExecutionRecord // assigned
+	Troubled   []int             // unsettled tasks that failed once more; see [Job.Task]
+
+	// Records that are of no use any more, once the settled tasks are written.
+	Over []proto.ExecutionID
+	Gone []proto.LeaseID
+}
+
+// Attach takes up a lease again: its stream broke, or this node was restarted.
+// What comes of it is told to [Job.LeaseAttached], [Job.AttachFailed] or
+// [Job.LeaseLost].
+type Attach struct {
+	Peer       proto.PeerID
+	Lease      proto.LeaseID
+	Epoch      uint64
+	Executions []proto.ExecutionID // still wanted
 }
 
 // OpenLease asks for an award with first tasks.

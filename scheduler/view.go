@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"slices"
 	"time"
 
 	"github.com/mustermesh/muster/proto"
@@ -21,7 +20,9 @@ type ExecView struct {
 	Peer    proto.PeerID
 	Role    Role
 	State   ExecState
+	Cause   proto.Reason // of one that failed, was declined or lost
 	Reason  string
+	Away    bool // its provider is out of touch; it may still answer
 	Outcome Outcome
 	Created time.Time
 	Started time.Time
@@ -33,7 +34,7 @@ func (j *Job) Task(index int) TaskView {
 	t := j.tasks[index]
 	v := TaskView{Index: index, State: t.state, Settlement: t.settled}
 	for _, e := range t.execs {
-		x := ExecView{ID: e.id, Peer: e.peer, Role: e.role, State: e.state, Outcome: e.outcome, Created: e.created, Started: e.started, Ended: e.ended}
+		x := ExecView{ID: e.id, Peer: e.peer, Role: e.role, State: e.state, Cause: e.reason, Away: e.live() && e.lease != nil && !e.lease.away.IsZero(), Outcome: e.outcome, Created: e.created, Started: e.started, Ended: e.ended}
 		if e.state != ExecAnswered && e.state != ExecAssigned && e.state != ExecRunning {
 			x.Reason = e.detail
 			if x.Reason == "" && e.reason != proto.ReasonOther {
@@ -43,86 +44,6 @@ func (j *Job) Task(index int) TaskView {
 		v.Executions = append(v.Executions, x)
 	}
 	return v
-}
-
-// Counts are how many tasks stand where.
-type Counts struct {
-	Tasks, Accepted, Verified, Disputed, Failed, Running int
-}
-
-// Count tells how many tasks stand where. A task whose program failed counts as
-// failed and as verified or accepted: both are true of it.
-func (j *Job) Count() (c Counts) {
-	c.Tasks = len(j.tasks)
-	for _, t := range j.tasks {
-		switch t.state {
-		case TaskAccepted:
-			c.Accepted++
-		case TaskVerified:
-			c.Verified++
-		case TaskDisputed:
-			c.Disputed++
-		case TaskRunning, TaskChecking:
-			c.Running++
-		}
-		if s := t.settled; s != nil && s.State != TaskDisputed && !s.Ok() {
-			c.Failed++
-		}
-	}
-	return c
-}
-
-// Confidence is the least that any settled task has reached, as the number of
-// agreeing checkers; own tells that every one of them rests on the requester's
-// own run.
-func (j *Job) Confidence() (checkers int, own bool) {
-	checkers, own = -1, true
-	for _, t := range j.tasks {
-		if t.settled == nil || t.settled.Own {
-			continue
-		}
-		own = false
-		if checkers < 0 || t.settled.Checkers < checkers {
-			checkers = t.settled.Checkers
-		}
-	}
-	return max(checkers, 0), own && j.settled > 0
-}
-
-// A How says in words how so many tasks were settled.
-type How struct {
-	Text  string
-	Tasks int
-}
-
-// maxHows is how many different ways [Job.Hows] tells apart.
-const maxHows = 4
-
-// Hows tells how the settled tasks were settled, the most frequent way first;
-// beyond a few ways, the rest as one.
-func (j *Job) Hows() (hows []How) {
-	at := make(map[string]int)
-	for _, t := range j.tasks {
-		if t.settled == nil {
-			continue
-		}
-		i, ok := at[t.settled.How]
-		if !ok {
-			i = len(hows)
-			at[t.settled.How] = i
-			hows = append(hows, How{Text: t.settled.How})
-		}
-		hows[i].Tasks++
-	}
-	slices.SortStableFunc(hows, func(a, b How) int { return b.Tasks - a.Tasks })
-	if len(hows) > maxHows {
-		rest := How{Text: "settled in other ways; see: muster job describe"}
-		for _, h := range hows[maxHows:] {
-			rest.Tasks += h.Tasks
-		}
-		hows = append(hows[:maxHows], rest)
-	}
-	return hows
 }
 
 // Bids gives every peer that answered the announcement, in order of appearance.

@@ -129,6 +129,9 @@ type fileConfig struct {
 	Cache       *size             `yaml:"cache"`
 	MaxProgram  *size             `yaml:"max_program"`
 	SandboxIdle *time.Duration    `yaml:"sandbox_idle"`
+
+	AllowPrograms []string `yaml:"allow_programs"`
+	DenyPrograms  []string `yaml:"deny_programs"`
 }
 
 type fileLend struct {
@@ -136,6 +139,12 @@ type fileLend struct {
 	Memory *size    `yaml:"memory"`
 	Disk   *size    `yaml:"disk"`
 	Slots  *int     `yaml:"slots"`
+
+	Hours          []string `yaml:"hours"`
+	IdleOnly       *bool    `yaml:"idle_only"`
+	OnBattery      *bool    `yaml:"on_battery"`
+	MaxTemperature *float64 `yaml:"max_temperature"`
+	MaxLoad        *float64 `yaml:"max_load"`
 }
 
 // A size is a number of bytes, written as 256MiB or as the number.
@@ -171,6 +180,7 @@ func readConfig(path string) (c fileConfig, err error) {
 var configKeys = []string{
 	"network", "bootstrap", "listen", "mdns", "roles", "output", "log_level", "lend", "price", "max_credit", "allow", "deny",
 	"labels", "accept_weak_isolation", "cache", "max_program", "sandbox_idle", "cpu", "memory", "disk", "slots",
+	"hours", "idle_only", "on_battery", "max_temperature", "max_load", "allow_programs", "deny_programs",
 }
 
 // configFault puts the place before what is wrong, and what was meant after it.
@@ -202,6 +212,10 @@ func (f fileConfig) apply(cfg *node.Config) {
 	set(&cfg.Lend.Slots, f.Lend.Slots)
 	set(&cfg.Lend.Memory, (*uint64)(f.Lend.Memory))
 	set(&cfg.Lend.Disk, (*uint64)(f.Lend.Disk))
+	set(&cfg.Rules.IdleOnly, f.Lend.IdleOnly)
+	set(&cfg.Rules.OnBattery, f.Lend.OnBattery)
+	set(&cfg.Rules.MaxTemperature, f.Lend.MaxTemperature)
+	set(&cfg.Rules.MaxLoad, f.Lend.MaxLoad)
 	set(&cfg.Cache, (*uint64)(f.Cache))
 	if f.MaxProgram != nil {
 		cfg.MaxProgram = int64(*f.MaxProgram)
@@ -209,7 +223,10 @@ func (f fileConfig) apply(cfg *node.Config) {
 	for _, l := range []struct {
 		to   *[]string
 		from []string
-	}{{&cfg.Bootstrap, f.Bootstrap}, {&cfg.Listen, f.Listen}, {&cfg.Roles, f.Roles}, {&cfg.Allow, f.Allow}, {&cfg.Deny, f.Deny}} {
+	}{
+		{&cfg.Bootstrap, f.Bootstrap}, {&cfg.Listen, f.Listen}, {&cfg.Roles, f.Roles}, {&cfg.Allow, f.Allow}, {&cfg.Deny, f.Deny},
+		{&cfg.Rules.Hours, f.Lend.Hours}, {&cfg.Rules.AllowPrograms, f.AllowPrograms}, {&cfg.Rules.DenyPrograms, f.DenyPrograms},
+	} {
 		if l.from != nil {
 			*l.to = l.from
 		}
@@ -217,6 +234,30 @@ func (f fileConfig) apply(cfg *node.Config) {
 	if f.Labels != nil {
 		cfg.Labels = f.Labels
 	}
+}
+
+// ruleFlags are a daemon's flags for the owner's rules.
+type ruleFlags struct{ node.Rules }
+
+func (f *ruleFlags) register(fs *pflag.FlagSet) {
+	fs.StringArrayVar(&f.Hours, "hours", nil, "`HOURS` to lend in, local time, such as \"mon-fri 18:00-08:00\" or sat,sun; may be repeated (default always)")
+	fs.BoolVar(&f.IdleOnly, "idle-only", false, "lend only while nobody else uses this machine")
+	fs.BoolVar(&f.OnBattery, "on-battery", false, "lend on battery, too")
+	fs.Float64Var(&f.MaxTemperature, "max-temperature", 0, "take nothing new from `CELSIUS` on, until it is 5 below; 10 above it, stop (default no ceiling)")
+	fs.Float64Var(&f.MaxLoad, "max-load", 0, "with --idle-only, `PART` of each core that others may use (default 0.25)")
+	fs.StringSliceVar(&f.AllowPrograms, "allow-program", nil, "run only the program with this `CID`, or NAME=CID; may be repeated")
+	fs.StringSliceVar(&f.DenyPrograms, "deny-program", nil, "never run the program with this `CID`, or NAME=CID; may be repeated")
+}
+
+// apply puts the flags that were given over the configuration.
+func (f *ruleFlags) apply(fs *pflag.FlagSet, r *node.Rules) {
+	given(fs, "hours", &r.Hours, f.Hours)
+	given(fs, "idle-only", &r.IdleOnly, f.IdleOnly)
+	given(fs, "on-battery", &r.OnBattery, f.OnBattery)
+	given(fs, "max-temperature", &r.MaxTemperature, f.MaxTemperature)
+	given(fs, "max-load", &r.MaxLoad, f.MaxLoad)
+	given(fs, "allow-program", &r.AllowPrograms, f.AllowPrograms)
+	given(fs, "deny-program", &r.DenyPrograms, f.DenyPrograms)
 }
 
 func set[T any](field, value *T) {

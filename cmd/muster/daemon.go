@@ -21,6 +21,7 @@ type daemonFlags struct {
 	memory, disk               string
 	slots                      int
 	weak, untilEOF             bool
+	rules                      ruleFlags
 }
 
 func newDaemon(a *app) *cobra.Command {
@@ -30,8 +31,8 @@ func newDaemon(a *app) *cobra.Command {
 		Short: "Run a node: lend this machine, work for this home's commands, introduce others",
 		Long: `Daemon runs a node until it is interrupted. It lends what the flags or config.yaml
 say, under lend, price, max_credit, allow, deny and labels; never more than the
-machine or its cgroup has. Once it can be reached it prints its id and addresses,
-with -o json as one line.`,
+machine or its cgroup has, and only while the owner's rules do not hold it back.
+Once it can be reached it prints its id and addresses, with -o json as one line.`,
 		Example: `  muster daemon
   muster daemon --cpu 2 --memory 4GiB --price 10
   muster daemon --role bootstrap --listen /ip4/0.0.0.0/tcp/4170`,
@@ -57,6 +58,7 @@ func (f *daemonFlags) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.weak, "accept-weak-isolation", false, "lend even where the sandbox cannot use namespaces")
 	fs.BoolVar(&f.untilEOF, "until-eof", false, "stop when standard input ends")
 	_ = fs.MarkHidden("until-eof")
+	f.rules.register(fs)
 }
 
 // apply puts the flags that were given over the configuration.
@@ -68,6 +70,7 @@ func (f *daemonFlags) apply(fs *pflag.FlagSet, cfg *node.Config) error {
 	given(fs, "max-credit", &cfg.MaxCredit, f.maxCredit)
 	given(fs, "allow", &cfg.Allow, f.allow)
 	given(fs, "deny", &cfg.Deny, f.deny)
+	f.rules.apply(fs, &cfg.Rules)
 	given(fs, "accept-weak-isolation", &cfg.AcceptWeakIsolation, f.weak)
 	err := errors.Join(
 		parsed(fs, "memory", &cfg.Lend.Memory, f.memory, jobfile.ParseSize),

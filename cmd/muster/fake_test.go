@@ -91,6 +91,8 @@ func (f *fakeNode) summary() *api.JobSummary {
 		j.State, j.Verified, j.Disputed = "disputed", 0, tasks
 	case "expired":
 		j.State, j.Verified, j.Reason = "expired", 0, "no provider with a gpu"
+	case "part":
+		j.State, j.Verified, j.ConfidenceReached = "running", 0, 0
 	case "accepted":
 		j.Verified, j.Accepted, j.ConfidenceReached = tasks-1, 1, 0.91
 	}
@@ -161,7 +163,7 @@ func (f *fakeNode) DescribeJob(_ context.Context, r *connect.Request[api.Describ
 	return connect.NewResponse(d), nil
 }
 
-func (f *fakeNode) JobLogs(_ context.Context, r *connect.Request[api.JobLogsRequest], s *connect.ServerStream[api.Chunk]) error {
+func (f *fakeNode) JobLogs(_ context.Context, r *connect.Request[api.JobLogsRequest], s *connect.ServerStream[api.LogChunk]) error {
 	j, err := f.find(r.Msg.Job)
 	if err != nil {
 		return err
@@ -174,7 +176,7 @@ func (f *fakeNode) JobLogs(_ context.Context, r *connect.Request[api.JobLogsRequ
 		if r.Msg.Task >= 0 && r.Msg.Task != i {
 			continue
 		}
-		if err := s.Send(&api.Chunk{Data: fmt.Appendf(nil, "%s of task %d\n", name, i)}); err != nil {
+		if err := s.Send(&api.LogChunk{Task: uint32(i), Data: fmt.Appendf(nil, "%s of task %d\n", name, i)}); err != nil {
 			return err
 		}
 	}
@@ -182,8 +184,12 @@ func (f *fakeNode) JobLogs(_ context.Context, r *connect.Request[api.JobLogsRequ
 }
 
 func (f *fakeNode) JobFiles(_ context.Context, r *connect.Request[api.JobFilesRequest], s *connect.ServerStream[api.FileChunk]) error {
-	if _, err := f.find(r.Msg.Job); err != nil {
+	j, err := f.find(r.Msg.Job)
+	if err != nil {
 		return err
+	}
+	if j.State == "running" && !r.Msg.Partial {
+		return nil
 	}
 	if f.evil != "" {
 		return s.Send(&api.FileChunk{Path: f.evil, Size: 1, Data: []byte("x"), Last: true})
@@ -199,6 +205,22 @@ func (f *fakeNode) JobFiles(_ context.Context, r *connect.Request[api.JobFilesRe
 				if err := s.Send(c); err != nil {
 					return err
 				}
+			}
+		}
+	}
+	return nil
+}
+
+// Events has the numbers 5 to 7; those before are not kept any more.
+func (f *fakeNode) Events(_ context.Context, r *connect.Request[api.EventsRequest], s *connect.ServerStream[api.Event]) error {
+	for _, e := range []*api.Event{
+		{Sequence: 5, TimeMs: 1_700_000_000_000, Kind: "node", State: "started", Gap: r.Msg.After < 4},
+		{Sequence: 6, TimeMs: 1_700_000_001_000, Kind: "execution", Job: slowJob, Task: 3, Execution: "e1e1e1e1e1", Peer: fakePeer, State: "failed", Text: "trap:\x1b[2J unreachable"},
+		{Sequence: 7, TimeMs: 1_700_000_002_000, Kind: "progress", Job: slowJob, Task: 4, Execution: "e2e2e2e2e2", Peer: fakePeer, Progress: &api.Progress{Fraction: 0.5, Text: "half"}},
+	} {
+		if e.Sequence > r.Msg.After && strings.HasPrefix(e.Job, r.Msg.Job) {
+			if err := s.Send(e); err != nil {
+				return err
 			}
 		}
 	}

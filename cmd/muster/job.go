@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,7 +15,8 @@ import (
 
 func newJob(a *app) *cobra.Command {
 	return group(a, "job", "Submit jobs, and ask how they are",
-		newJobSubmit(a), newJobList(a), newJobDescribe(a), newJobWatch(a), newJobLogs(a), newJobGet(a), newJobCancel(a), newJobValidate(a))
+		newJobSubmit(a), newJobList(a), newJobDescribe(a), newJobWatch(a), newJobLogs(a), newJobGet(a), newJobCancel(a), newJobValidate(a),
+		newJobExplain(a), newJobRetry(a), newJobReceipts(a))
 }
 
 func newJobSubmit(a *app) *cobra.Command {
@@ -105,62 +105,45 @@ func newJobDescribe(a *app) *cobra.Command {
 	})
 }
 
-func newJobWatch(a *app) *cobra.Command {
-	return aboutJob(a, network, "watch", "Show how a job goes until it ends", func(ctx context.Context, c *client, job string) error {
-		w := &watch{a: a, c: c, job: job, show: a.progress(), running: map[string]string{}, since: time.Now()}
-		last, err := w.run(ctx)
-		if err != nil {
-			return err
-		}
-		return errors.Join(jobError(last), a.print(plain(last), func(io.Writer) { fmt.Fprintln(a.err, verdict(last)) }))
-	})
-}
-
-func newJobLogs(a *app) *cobra.Command {
-	req := &api.JobLogsRequest{}
-	cmd := aboutJob(a, reading, "logs", "Print what a job's tasks wrote, in the order of the tasks", func(ctx context.Context, c *client, job string) error {
-		req.Job = job
-		return copyLogs(ctx, c, a.out, req)
-	})
-	cmd.Example = "  muster job logs 3f2a9c1e\n  muster job logs 3f2a9c1e --task 3 --stderr"
-	cmd.Flags().Int64Var(&req.Task, "task", allTasks, "only task `N`, from 0")
-	cmd.Flags().BoolVar(&req.Stderr, "stderr", false, "their standard error instead of standard output")
-	check := cmd.Args
-	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		if req.Task < 0 && cmd.Flags().Changed("task") {
-			return fmt.Errorf("task %d; they are counted from 0", req.Task)
-		}
-		return check(cmd, args)
-	}
-	return cmd
-}
-
 func newJobGet(a *app) *cobra.Command {
-	var dir string
-	var force bool
+	r := result{a: a}
 	cmd := aboutJob(a, reading, "get", "Fetch the files that a job collected, and print the folder", func(ctx context.Context, c *client, job string) error {
 		resp, err := c.DescribeJob(ctx, connect.NewRequest(&api.DescribeJobRequest{Job: job}))
 		if err != nil {
 			return err
 		}
-		r := &result{a: a, c: c, job: resp.Msg.Job, dir: dir, force: force}
+		r := r
+		r.c, r.job = c, resp.Msg.Job
+		r.part = r.part && open(r.job)
 		at, n, err := r.files(ctx)
 		if err != nil {
 			return err
 		}
-		if n == 0 {
-			fmt.Fprintf(a.err, "job %s (%s) has no files\n", short(resp.Msg.Job.Id), clean(resp.Msg.Job.State))
-		}
-		return a.print(object{{"job", resp.Msg.Job.Id}, {"output_dir", at}, {"output_files", n}}, func(w io.Writer) {
+		a.aboutFiles(r.job, n, r.part)
+		return a.print(object{{"job", r.job.Id}, {"output_dir", at}, {"output_files", n}}, func(w io.Writer) {
 			if n > 0 {
 				fmt.Fprintln(w, at)
 			}
 		})
 	})
-	cmd.Example = "  muster job get 3f2a9c1e\n  muster job get 3f2a9c1e -d ./result"
-	cmd.Flags().StringVarP(&dir, "dir", "d", "", "`DIR` for the files (default ./muster-<first 8 of the job's id>)")
-	cmd.Flags().BoolVar(&force, "force", false, "write into a folder that has files already, over those that are in the way")
+	cmd.Example = "  muster job get 3f2a9c1e\n  muster job get 3f2a9c1e -d ./result\n  muster job get 3f2a9c1e --partial"
+	cmd.Flags().StringVarP(&r.dir, "dir", "d", "", "`DIR` for the files (default ./muster-<first 8 of the job's id>, with --partial ./muster-<…>-partial)")
+	cmd.Flags().BoolVar(&r.force, "force", false, "write into a folder that has files already, over those that are in the way")
+	cmd.Flags().BoolVar(&r.part, "partial", false, "of a job that is not finished, what there is so far")
 	return cmd
+}
+
+// aboutFiles says what a person should know of the files that were fetched.
+func (a *app) aboutFiles(j *api.JobSummary, n int, part bool) {
+	id, state := short(j.Id), clean(j.State)
+	switch {
+	case part:
+		fmt.Fprintf(a.err, "job %s (%s): %s so far, %s done; `muster job get %s` fetches them all once it has ended\n", id, state, plural(n, "file"), ofTasks(settled(j), j.Tasks), id)
+	case n == 0 && open(j):
+		fmt.Fprintf(a.err, "job %s (%s) is not finished; `muster job get %s --partial` fetches what there is so far\n", id, state, id)
+	case n == 0:
+		fmt.Fprintf(a.err, "job %s (%s) has no files\n", id, state)
+	}
 }
 
 func newJobCancel(a *app) *cobra.Command {

@@ -22,20 +22,21 @@ const maxStdin = 16 << 20
 // jobFlags are the flags by which a job is described; each is one key of a
 // specification, and takes precedence over it.
 type jobFlags struct {
-	inputs, outputs, env, labels, constraints  []string
-	reduceArgs                                 []string
-	count, gpu                                 uint32
-	split, reduce, stdin, seed, name           string
-	memory, disk, timeout, queueTimeout, price string
-	cpu, confidence                            float64
-	private, local                             bool
+	inputs, outputs, env, labels, constraints []string
+	reduceArgs                                []string
+	count, gpu, retries                       uint32
+	split, reduce, stdin, seed, name          string
+	memory, disk, price                       string
+	timeout, queueTimeout, totalTimeout       string
+	cpu, confidence                           float64
+	private, local                            bool
 }
 
 func (f *jobFlags) register(fs *pflag.FlagSet) {
 	fs.StringArrayVarP(&f.inputs, "input", "i", nil, "`SRC[:DST]` file, directory, CID or URL, and where the program sees it (default /in); may be repeated")
 	fs.StringArrayVarP(&f.outputs, "out", "O", nil, "`PATH` in the program's file tree to collect, such as /out; may be repeated")
 	fs.Uint32VarP(&f.count, "count", "n", 0, "run `N` tasks, which see MUSTER_TASK_INDEX and MUSTER_TASK_COUNT")
-	fs.StringVar(&f.split, "split", "", "make tasks of the one input: `HOW` is files, files:N or lines:N")
+	fs.StringVar(&f.split, "split", "", "make tasks of the one input: `HOW` is files, files:N (N tasks), lines:N or bytes:N (pieces of N lines, or of N bytes such as bytes:4MiB)")
 	fs.StringVar(&f.reduce, "reduce", "", "`PROGRAM` that gets the outputs of all tasks under /in/<task index>/ and makes the result")
 	fs.StringArrayVar(&f.reduceArgs, "reduce-arg", nil, "`ARG` for the reduction; may be repeated")
 	fs.StringArrayVar(&f.env, "env", nil, "`KEY=VALUE` environment of the program; may be repeated")
@@ -48,6 +49,8 @@ func (f *jobFlags) register(fs *pflag.FlagSet) {
 	fs.Uint32Var(&f.gpu, "gpu", 0, "`N` devices for one task")
 	fs.StringVar(&f.timeout, "timeout", "", "`DURATION` that one execution may take, such as 10m")
 	fs.StringVar(&f.queueTimeout, "queue-timeout", "", "`DURATION` that the job may wait without any progress")
+	fs.StringVar(&f.totalTimeout, "total-timeout", "", "`DURATION` that the whole job may take, such as 12h (default any)")
+	fs.Uint32Var(&f.retries, "retries", 0, "try a task again up to `N` times when providers failed it (default: the node's)")
 	fs.Float64Var(&f.confidence, "confidence", 0, "`P` how sure to be of each result, from 0 to below 1 (default 0.9)")
 	fs.StringVar(&f.price, "max-price", "", "`CREDITS` to pay for a core-hour at most")
 	fs.StringArrayVar(&f.constraints, "constraint", nil, "`EXPR` that a provider must meet, such as 'arch == amd64'; may be repeated")
@@ -115,6 +118,7 @@ func (f *jobFlags) override(fs *pflag.FlagSet, j *api.Job, dir string) error {
 	given(fs, "name", &j.Name, f.name)
 	given(fs, "out", &j.Outputs, f.outputs)
 	given(fs, "count", &j.Count, f.count)
+	given(fs, "retries", &j.Retries, f.retries)
 	given(fs, "seed", &j.Seed, f.seed)
 	given(fs, "constraint", &j.Constraints, f.constraints)
 	given(fs, "private", &j.Private, f.private)
@@ -125,6 +129,7 @@ func (f *jobFlags) override(fs *pflag.FlagSet, j *api.Job, dir string) error {
 		f.overrideInputs(fs, j, dir), f.overrideReduce(fs, j, dir), f.overrideResources(fs, j),
 		parsed(fs, "timeout", &j.TimeoutMs, f.timeout, jobfile.ParseDuration),
 		parsed(fs, "queue-timeout", &j.QueueTimeoutMs, f.queueTimeout, jobfile.ParseDuration),
+		parsed(fs, "total-timeout", &j.TotalTimeoutMs, f.totalTimeout, jobfile.ParseDuration),
 		parsed(fs, "max-price", &j.MaxPrice, f.price, jobfile.ParsePrice),
 		pairs("env", &j.Program.Env, f.env), pairs("label", &j.Labels, f.labels),
 	)
@@ -144,8 +149,7 @@ func (f *jobFlags) overrideInputs(fs *pflag.FlagSet, j *api.Job, dir string) err
 	if len(j.Inputs) != 1 {
 		return usagef("--split needs exactly one input, and there are %d; say in a job specification which one to split", len(j.Inputs))
 	}
-	j.Inputs[0].Split = f.split
-	return nil
+	return parsed(fs, "split", &j.Inputs[0].Split, f.split, jobfile.ParseSplit)
 }
 
 // splitInput divides SRC:DST at the last colon that a slash follows; that of

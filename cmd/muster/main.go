@@ -31,6 +31,8 @@ type app struct {
 	out, err   io.Writer
 	isTerminal func(stream any) bool
 	width      func() int // columns of the terminal behind err
+	size       func() (columns, rows int)
+	raw        func(in io.Reader) (restore func())
 	interrupts func() (c <-chan os.Signal, stop func())
 	mesh       mesh
 	global     globals
@@ -40,7 +42,8 @@ type app struct {
 func newApp(m mesh) *app {
 	return &app{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
-		isTerminal: isTerminal, width: terminalWidth, interrupts: interrupts, mesh: m,
+		isTerminal: isTerminal, width: terminalWidth, size: terminalSize, raw: rawTerminal,
+		interrupts: interrupts, mesh: m,
 	}
 }
 

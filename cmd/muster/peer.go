@@ -132,7 +132,7 @@ func newNode(a *app) *cobra.Command {
 			return a.print(plain(resp.Msg), func(w io.Writer) { describeNode(w, resp.Msg, time.Now()) })
 		}),
 	}
-	return group(a, "node", "Look after this node", status)
+	return group(a, "node", "Look after this node", status, newNodeDrain(a), newNodeResume(a))
 }
 
 func describeNode(w io.Writer, s *api.StatusResponse, now time.Time) {

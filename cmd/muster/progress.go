@@ -25,8 +25,10 @@ type progress interface {
 type news struct {
 	files, bytes uint64          // read so far, while the job is being submitted
 	job          *api.JobSummary // nil until it is accepted
+	changed      []*api.Task     // what is new about tasks
 	peers        int             // that run something now
 	since        time.Time       // when the job was accepted
+	away         time.Time       // since when the daemon does not answer; zero: it does
 	ended        bool
 }
 
@@ -59,6 +61,9 @@ func (n news) sentence() string {
 
 // waiting says why nothing moves, "" if something does.
 func (n news) waiting() string {
+	if !n.away.IsZero() {
+		return "the daemon does not answer; trying again"
+	}
 	if n.job.GetWaiting() == "" {
 		return ""
 	}
@@ -68,6 +73,9 @@ func (n news) waiting() string {
 // activity says what goes on right now, which changes all the time.
 func (n news) activity(now time.Time) (s string) {
 	j, took := n.job, now.Sub(n.since)
+	if !n.away.IsZero() {
+		return "; " + noAnswer(n.away, now)
+	}
 	if j.Running > 0 {
 		s += fmt.Sprintf(", %d running", j.Running)
 	}

@@ -27,7 +27,7 @@ func newProvider(a *app) *cobra.Command {
 			return a.print(plain(resp.Msg), func(w io.Writer) { describeProvider(w, resp.Msg) })
 		}),
 	}
-	return group(a, "provider", "Look after what this node lends", status)
+	return group(a, "provider", "Look after what this node lends", status, newProviderExplain(a), newProviderConfig(a))
 }
 
 func describeProvider(w io.Writer, s *api.ProviderStatusResponse) {

@@ -32,6 +32,7 @@ type result struct {
 	job   *api.JobSummary
 	dir   string // for files; "" is the default
 	force bool
+	part  bool // what there is so far of a job that still runs
 }
 
 func (r *result) deliver(ctx context.Context) error {
@@ -68,8 +69,11 @@ func (r *result) files(ctx context.Context) (dir string, n int, err error) {
 	dir = r.dir
 	if dir == "" {
 		dir = "./muster-" + short(r.job.Id)
+		if r.part {
+			dir += "-partial" // so that it is not in the way of the rest
+		}
 	}
-	stream, err := r.c.JobFiles(ctx, connect.NewRequest(&api.JobFilesRequest{Job: r.job.Id}))
+	stream, err := r.c.JobFiles(ctx, connect.NewRequest(&api.JobFilesRequest{Job: r.job.Id, Partial: r.part}))
 	if err != nil {
 		return "", 0, err
 	}

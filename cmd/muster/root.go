@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/mustermesh/muster/internal/jobfile"
 )
 
 func newRoot(a *app) *cobra.Command {
@@ -36,8 +38,10 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 the daemon cannot be reached,
 	_ = root.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(
 		newRun(a), newJob(a), newInit(a), newDaemon(a), newDevnet(a), newNode(a), newPeer(a),
-		newProvider(a), newTrust(a), newBlob(a), newVersion(a),
+		newProvider(a), newTrust(a), newBlob(a), newDoctor(a), newVersion(a),
+		newTop(a), newEvents(a),
 	)
+	a.complete(root)
 	return root
 }
 
@@ -57,9 +61,14 @@ func noCommand(a *app) func(*cobra.Command, []string) error {
 			_ = cmd.Help()
 			return errors.New("a command is missing")
 		}
-		cmd.SuggestionsMinimumDistance = 2
-		for _, s := range cmd.SuggestionsFor(args[0]) {
-			return fmt.Errorf("there is no command %q in `%s`; did you mean `%s`?", args[0], cmd.CommandPath(), s)
+		var names []string
+		for _, sub := range cmd.Commands() {
+			if sub.IsAvailableCommand() {
+				names = append(names, sub.Name())
+			}
+		}
+		if near := jobfile.Nearest(args[0], names); near != "" {
+			return fmt.Errorf("there is no command %q in `%s`; did you mean `%s`?", args[0], cmd.CommandPath(), near)
 		}
 		return fmt.Errorf("there is no command %q in `%s`", args[0], cmd.CommandPath())
 	}

@@ -20,6 +20,7 @@ type runner struct {
 	flags         jobFlags
 	dir           string
 	force, detach bool
+	retry         time.Duration // see retry.limit
 }
 
 func newRun(a *app) *cobra.Command {
@@ -36,8 +37,11 @@ PROGRAM is a WebAssembly file or its CID. SPEC is a job specification; flags tak
 precedence over it (lists as a whole, --env and --label one by one).
 
 Where no daemon runs in this home, the command is a node itself for as long as it
-takes, and leaving means cancelling. An interrupt cancels the job; on a terminal
-it asks first. A second one leaves at once.`,
+takes. An interrupt cancels the job; on a terminal it asks first, and can leave the
+job as it is instead. A second interrupt leaves at once.
+
+With --detach the command leaves once the job is stored. A daemon goes on with it;
+where none runs, the next does that runs in this home, and until then nothing moves.`,
 		Example: `  muster run hello.wasm -- Ada
   muster run -i ./books:/in --split files:16 -O /out --reduce merge.wasm count.wasm
   muster run job.yaml --confidence 0.999 -d ./result
@@ -49,7 +53,8 @@ it asks first. A second one leaves at once.`,
 	r.flags.register(cmd.Flags())
 	cmd.Flags().StringVarP(&r.dir, "dir", "d", "", "`DIR` for the collected files (default ./muster-<first 8 of the job's id>)")
 	cmd.Flags().BoolVar(&r.force, "force", false, "write into a folder that has files already, over those that are in the way")
-	cmd.Flags().BoolVar(&r.detach, "detach", false, "print the job's id and leave; the daemon goes on with it")
+	retryFlag(cmd.Flags(), &r.retry)
+	cmd.Flags().BoolVar(&r.detach, "detach", false, "print the job's id and leave; the daemon goes on with it, or the next node of this home")
 	return cmd
 }
 
@@ -98,9 +103,6 @@ func (r *runner) run(cmd *cobra.Command, args []string) error {
 // attached is the run once the node is there. Until the job is accepted an
 // interrupt ends ctx; from then on it is about the job.
 func (r *runner) attached(ctx context.Context, c *client, job *api.Job, deaf func()) error {
-	if r.detach && c.own {
-		return errNeedsDaemon
-	}
 	show := r.a.progress()
 	if r.detach || !r.a.asTable() {
 		show = silent{}
@@ -110,12 +112,15 @@ func (r *runner) attached(ctx context.Context, c *client, job *api.Job, deaf fun
 		return err
 	}
 	if r.detach {
+		if c.own {
+			r.a.goesOn(c, accepted.Job)
+		}
 		return r.a.printID(accepted.Job)
 	}
 	signals, hush := r.a.interrupts()
 	deaf()
 	w := &watch{
-		a: r.a, c: c, job: accepted.Job, show: show, signals: signals, running: map[string]string{}, since: time.Now(),
+		a: r.a, c: c, job: accepted.Job, show: show, signals: signals, running: map[string]string{}, since: time.Now(), limit: r.retry,
 		rearm: func() <-chan os.Signal {
 			hush()
 			signals, hush = r.a.interrupts()
@@ -126,8 +131,7 @@ func (r *runner) attached(ctx context.Context, c *client, job *api.Job, deaf fun
 	last, err := w.run(ctx)
 	hush()
 	if errors.Is(err, errDetached) {
-		id := short(accepted.Job)
-		fmt.Fprintf(r.a.err, "job %s goes on; `muster job watch %s` shows how, `muster job get %s` fetches its files\n", id, id, id)
+		r.a.goesOn(c, accepted.Job)
 		return nil
 	}
 	if err != nil {
@@ -139,7 +143,14 @@ func (r *runner) attached(ctx context.Context, c *client, job *api.Job, deaf fun
 	return errors.Join(jobError(last), res.deliver(ctx))
 }
 
-var errNeedsDaemon = errors.New("no daemon runs in this home, so this command is the node itself, and leaving would cancel the job; start `muster daemon` first, or leave --detach out")
+// goesOn says how to come back to a job that goes on without this command.
+func (a *app) goesOn(c *client, id string) {
+	if c.own {
+		fmt.Fprintf(a.err, "no daemon runs in this home: job %s is stored, and goes on when `muster daemon` (or any muster command that needs the mesh) runs here\n", short(id))
+		return
+	}
+	fmt.Fprintf(a.err, "job %s goes on; `muster job watch %[1]s` shows how, `muster job get %[1]s` fetches its files\n", short(id))
+}
 
 func (a *app) printID(id string) error {
 	return a.print(object{{"job", id}}, func(w io.Writer) { fmt.Fprintln(w, id) })

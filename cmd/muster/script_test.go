@@ -10,7 +10,8 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"muster": func() { os.Exit(run(newApp(fakeMesh()), os.Args[1:])) },
+		"muster":      func() { os.Exit(run(newApp(fakeMesh()), os.Args[1:])) },
+		"muster-play": func() { playShow(os.Args[1:]) },
 	})
 }
 

@@ -50,17 +50,6 @@ func newTrustShow(a *app) *cobra.Command {
 		Long:    "Show lists the evidence behind a peer's standing. PEER is an id or the end of one.",
 		Example: "  muster trust show 12D3KooW…\n  muster trust show 8fKq2xYz -o json",
 		Args:    argument("PEER"),
-		ValidArgsFunction: a.completions(func(ctx context.Context, c *client) ([]cobra.Completion, error) {
-			resp, err := c.ListTrust(ctx, connect.NewRequest(&api.ListTrustRequest{}))
-			if err != nil {
-				return nil, err
-			}
-			var words []cobra.Completion
-			for _, s := range resp.Msg.Peers {
-				words = append(words, cobra.CompletionWithDesc(s.Peer, clean(s.State)))
-			}
-			return words, nil
-		}),
 		RunE: a.with(reading, func(ctx context.Context, c *client, args []string) error {
 			resp, err := c.ShowTrust(ctx, connect.NewRequest(&api.ShowTrustRequest{Peer: args[0]}))
 			if err != nil {

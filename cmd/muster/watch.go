@@ -3,14 +3,18 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/mustermesh/muster/node/api"
 )
@@ -20,6 +24,37 @@ var errDetached = errors.New("detached")
 
 // patience is how long a cancelled job may take to say that it ended.
 const patience = 10 * time.Second
+
+func newJobWatch(a *app) *cobra.Command {
+	var limit time.Duration
+	var ascii bool
+	cmd := aboutJob(a, network, "watch", "Show how a job goes until it ends", func(ctx context.Context, c *client, job string) error {
+		w := &watch{a: a, c: c, job: job, show: a.progress(), running: map[string]string{}, since: time.Now(), limit: limit}
+		switch {
+		case a.global.output == "json":
+			w.show, w.lines = silent{}, true
+		case !a.asTable():
+			w.show = silent{}
+		case a.isTerminal(a.err):
+			return w.live(ctx, a.pen(a.err, ascii))
+		}
+		last, err := w.run(ctx)
+		if err != nil {
+			return err
+		}
+		if w.lines {
+			return errors.Join(jobError(last), a.printLine(plain(last)))
+		}
+		return errors.Join(jobError(last), a.print(plain(last), func(io.Writer) { fmt.Fprintln(a.err, verdict(last)) }))
+	})
+	cmd.Long = `Watch shows how a job goes until it ends, on a terminal as a chart of its executions.
+JOB is an id or the beginning of one. Leaving it (q or Ctrl-C) leaves the job as it is.
+With -o json it prints an object per line whenever something changed, {job, changed,
+ended} as in WatchJobResponse, and at the end the job's summary.`
+	retryFlag(cmd.Flags(), &limit)
+	cmd.Flags().BoolVar(&ascii, "ascii", false, "draw with ASCII alone (default where the locale is not UTF-8)")
+	return cmd
+}
 
 // A watch follows one job to its end.
 type watch struct {
@@ -33,15 +68,29 @@ type watch struct {
 	answers <-chan string    // to what an interrupt asked; nil if nothing was asked
 	giveUp  <-chan time.Time // after a cancel
 	rearm   func() <-chan os.Signal
+	limit   time.Duration // to try again for after a broken connection
+	keys    <-chan byte   // nil: nobody types
+	all     bool          // wants all tasks at the beginning, not only what changes
+	lines   bool          // prints what comes as lines of JSON
+	last    *api.JobSummary
+}
+
+// A tiding is what comes to a watch: news of the job, or that none come.
+type tiding struct {
+	news *api.WatchJobResponse
+	away time.Time // since when the daemon does not answer
 }
 
 // run shows the job's progress until it ended. An interrupt cancels it, or asks
 // whether to, where somebody can answer.
 func (w *watch) run(ctx context.Context) (last *api.JobSummary, err error) {
 	ctx, cancel := context.WithCancel(ctx)
-	events := make(chan *api.WatchJobResponse) // unbuffered: the node keeps only the newest
+	events := make(chan tiding) // unbuffered: the node keeps only the newest
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return receive(gctx, w.c, w.job, events) })
+	g.Go(func() error {
+		defer close(events)
+		return w.receive(gctx, events)
+	})
 	last, err = w.loop(ctx, events)
 	cancel()
 	if rerr := g.Wait(); err == nil && last == nil {
@@ -51,8 +100,8 @@ func (w *watch) run(ctx context.Context) (last *api.JobSummary, err error) {
 	return last, err
 }
 
-func (w *watch) loop(ctx context.Context, events <-chan *api.WatchJobResponse) (*api.JobSummary, error) {
-	tick := time.NewTicker(200 * time.Millisecond)
+func (w *watch) loop(ctx context.Context, events <-chan tiding) (*api.JobSummary, error) {
+	tick := time.NewTicker(frameEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -60,13 +109,22 @@ func (w *watch) loop(ctx context.Context, events <-chan *api.WatchJobResponse) (
 			if !ok {
 				return nil, nil
 			}
-			w.take(e)
-			if e.Ended {
-				return e.Job, nil
+			if err := w.take(e); err != nil {
+				return nil, err
+			}
+			if e.news.GetEnded() {
+				return e.news.Job, nil
 			}
 		case now := <-tick.C:
 			if w.answers == nil {
 				w.show.tick(now)
+			}
+		case key := <-w.keys:
+			if leaves(key) {
+				return nil, errDetached
+			}
+			if s, ok := w.show.(*gantt); ok {
+				s.key(key)
 			}
 		case <-w.signals:
 			if err := w.interrupted(ctx); err != nil {
@@ -82,30 +140,60 @@ func (w *watch) loop(ctx context.Context, events <-chan *api.WatchJobResponse) (
 	}
 }
 
-func receive(ctx context.Context, c *client, job string, events chan<- *api.WatchJobResponse) error {
-	defer close(events)
-	stream, err := c.WatchJob(ctx, connect.NewRequest(&api.WatchJobRequest{Job: job}))
-	if err != nil {
-		return err
-	}
-	defer stream.Close()
-	for stream.Receive() {
+// receive gives what the node tells of the job, over as many connections as it
+// takes.
+func (w *watch) receive(ctx context.Context, events chan<- tiding) error {
+	send := func(t tiding) error {
 		select {
-		case events <- stream.Msg():
+		case events <- t:
+			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if stream.Msg().Ended {
-			return nil
+	}
+	again := patient(w.c, w.limit, func(since time.Time) { _ = send(tiding{away: since}) })
+	return again.do(ctx, func(ctx context.Context, heard func()) error {
+		stream, err := w.c.WatchJob(ctx, connect.NewRequest(&api.WatchJobRequest{Job: w.job}))
+		if err != nil {
+			return err
 		}
-	}
-	if err := stream.Err(); err != nil {
-		return err
-	}
-	return connect.NewError(connect.CodeUnavailable, fmt.Errorf("the node stopped; job %s goes on when it is back: `muster job list`", short(job)))
+		defer stream.Close()
+		for first := true; stream.Receive(); first = false {
+			heard()
+			m := stream.Msg()
+			if first && w.all {
+				if m.Changed, err = w.tasks(ctx); err != nil {
+					return err
+				}
+			}
+			if err := send(tiding{news: m}); err != nil || m.Ended {
+				return err
+			}
+		}
+		if err := stream.Err(); err != nil {
+			return err
+		}
+		return connect.NewError(connect.CodeUnavailable, fmt.Errorf("the node stopped; job %s goes on when it is back: `muster job list`", short(w.job)))
+	})
 }
 
-func (w *watch) take(e *api.WatchJobResponse) {
+// tasks gives all tasks of the job as they are now.
+func (w *watch) tasks(ctx context.Context) ([]*api.Task, error) {
+	resp, err := w.c.DescribeJob(ctx, connect.NewRequest(&api.DescribeJobRequest{Job: w.job}))
+	if err != nil {
+		return nil, err
+	}
+	return resp.Msg.Tasks, nil
+}
+
+func (w *watch) take(t tiding) error {
+	if t.news == nil {
+		w.tell(news{job: w.last, away: t.away})
+		return nil
+	}
+	e := t.news
+	same := len(e.Changed) == 0 && !e.Ended && proto.Equal(e.Job, w.last)
+	w.last = e.Job
 	for _, t := range e.Changed {
 		for _, x := range t.Executions {
 			if x.State == "running" {
@@ -115,15 +203,40 @@ func (w *watch) take(e *api.WatchJobResponse) {
 			}
 		}
 	}
+	w.tell(news{job: e.Job, changed: e.Changed, ended: e.Ended})
+	if w.lines && !same {
+		return w.a.printLine(plain(e))
+	}
+	return nil
+}
+
+func (w *watch) tell(n news) {
+	if n.job == nil {
+		return
+	}
 	peers := map[string]bool{}
 	for _, p := range w.running {
 		peers[p] = true
 	}
-	if w.answers == nil {
-		w.show.show(time.Now(), news{job: e.Job, peers: len(peers), since: w.since, ended: e.Ended})
+	n.peers, n.since = len(peers), w.since
+	s, live := w.show.(*gantt)
+	switch {
+	case live:
+		s.show(time.Now(), n)
+	case w.answers == nil:
+		w.show.show(time.Now(), n)
 	}
 }
 
+// printLine writes v as one line of JSON.
+func (a *app) printLine(v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, err = a.out.Write(append(b, '\n'))
+	return err
+}
 func (w *watch) interrupted(ctx context.Context) error {
 	w.signals = nil
 	if !w.a.isTerminal(w.a.in) || !w.a.isTerminal(w.a.err) {

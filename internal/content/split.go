@@ -51,7 +51,8 @@ func SplitFiles(entries []Entry, n int) [][]Entry {
 // names; the last piece may be shorter. A line ends after its "\n"; a last one
 // without is kept as it is. An empty file has no pieces. Memory is constant,
 // whatever the length of a line. Errors wrap those of OpenFile, and ErrTooMany
-// beyond Config.MaxEntries pieces.
+// beyond proto.MaxTasks or Config.MaxEntries pieces: the file is then not read
+// any further.
 func (s *Store) SplitLines(ctx context.Context, c proto.CID, linesPer int) ([]Node, error) {
 	if linesPer < 1 {
 		return nil, errors.New("split lines: a piece has at least one line")
@@ -66,8 +67,8 @@ func (s *Store) SplitLines(ctx context.Context, c proto.CID, linesPer int) ([]No
 	var pieces []Node
 	for {
 		more, err := in.next(linesPer)
-		if err == nil && more && len(pieces) == s.cfg.MaxEntries {
-			err = fmt.Errorf("%w: more than %d pieces", ErrTooMany, s.cfg.MaxEntries)
+		if most := s.maxPieces(); err == nil && more && int64(len(pieces)) == most {
+			err = fmt.Errorf("%w: pieces of %d lines make more than %d: take more lines a piece", ErrTooMany, linesPer, most)
 		}
 		if err == nil && !more {
 			err = a.out.flush()

@@ -6,7 +6,6 @@ import (
 	"math"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 
@@ -118,7 +117,7 @@ func checkInputs(j *api.Job, add adder) {
 		if in.Split == "" {
 			continue
 		}
-		if err := CheckSplit(in.Split); err != nil {
+		if _, err := ParseSplit(in.Split); err != nil {
 			add(key+".split", "%v", err)
 		}
 		if split != "" {
@@ -152,20 +151,6 @@ func Target(in *api.Input) string {
 		return "/in"
 	}
 	return in.Target
-}
-
-// CheckSplit takes files, files:N and lines:N.
-func CheckSplit(s string) error {
-	unit, n, counted := strings.Cut(s, ":")
-	if s == "files" {
-		return nil
-	}
-	most := map[string]uint64{"files": proto.MaxTasks, "lines": 1 << 40}[unit]
-	v, err := strconv.ParseUint(n, 10, 64)
-	if !counted || most == 0 || err != nil || v < 1 || v > most {
-		return fmt.Errorf("%.40q is not files (a task for each file), files:N (N tasks, up to %d) or lines:N (pieces of N lines)", s, proto.MaxTasks)
-	}
-	return nil
 }
 
 func checkOutputs(outputs []string, add adder) {
@@ -208,10 +193,16 @@ func checkLimits(j *api.Job, add adder) {
 	for _, l := range []struct {
 		key string
 		ms  int64
-	}{{"limits.timeout", j.TimeoutMs}, {"limits.queue_timeout", j.QueueTimeoutMs}, {"verify.referee_budget", j.RefereeBudgetMs}} {
+	}{
+		{"limits.timeout", j.TimeoutMs}, {"limits.queue_timeout", j.QueueTimeoutMs}, {"limits.total_timeout", j.TotalTimeoutMs},
+		{"verify.referee_budget", j.RefereeBudgetMs},
+	} {
 		if l.ms < 0 || l.ms > proto.MaxTimeout.Milliseconds() {
 			add(l.key, "must be above zero and at most %s", proto.MaxTimeout)
 		}
+	}
+	if j.Retries > proto.MaxRetries {
+		add("limits.retries", "%d retries of one task; at most %d", j.Retries, proto.MaxRetries)
 	}
 	if len(j.Seed) > proto.MaxSeed {
 		add("seed", "%d bytes; at most %d", len(j.Seed), proto.MaxSeed)

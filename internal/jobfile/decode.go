@@ -14,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"github.com/mustermesh/muster/node/api"
+	"github.com/mustermesh/muster/proto"
 )
 
 // A place is where something stands in the file.
@@ -210,6 +211,7 @@ func (d *decoder) number(to *float64) value { return parsed(d, to, ParseNumber) 
 func (d *decoder) size(to *uint64) value    { return parsed(d, to, ParseSize) }
 func (d *decoder) duration(to *int64) value { return parsed(d, to, ParseDuration) }
 func (d *decoder) price(to *float64) value  { return parsed(d, to, ParsePrice) }
+func (d *decoder) split(to *string) value   { return parsed(d, to, ParseSplit) }
 func (d *decoder) whole(to *uint64) value {
 	return parsed(d, to, func(s string) (uint64, error) { return whole(s, 64) })
 }
@@ -272,6 +274,30 @@ func ParseSize(s string) (uint64, error) {
 		return 0, fmt.Errorf("%.40q is not a size such as 256MiB, 1.5GB, or a number of bytes", s)
 	}
 	return n, nil
+}
+
+// ParseSplit reads how an input becomes tasks: files, files:N, lines:N or
+// bytes:N. It gives the same with N in digits alone, as a node takes it, so that
+// bytes:4MiB becomes bytes:4194304. "" is no split.
+func ParseSplit(s string) (string, error) {
+	if s == "" || s == "files" {
+		return s, nil
+	}
+	unit, number, _ := strings.Cut(s, ":")
+	most, parse := uint64(0), func(s string) (uint64, error) { return whole(s, 64) }
+	switch unit {
+	case "files":
+		most = proto.MaxTasks
+	case "lines":
+		most = 1 << 40
+	case "bytes":
+		most, parse = maxBytes, ParseSize
+	}
+	if n, err := parse(number); err == nil && n >= 1 && n <= most {
+		return unit + ":" + strconv.FormatUint(n, 10), nil
+	}
+	return "", fmt.Errorf("%.40q is not files (a task for each file), files:N (N tasks, up to %d), lines:N (pieces of N lines) "+
+		"or bytes:N (pieces of N bytes, such as bytes:4MiB)", s, proto.MaxTasks)
 }
 
 // ParseDuration reads a duration in Go's form, such as 90s, 10m or 1h30m, and

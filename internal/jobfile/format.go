@@ -82,10 +82,20 @@ func (p *printer) inputs(ins []*api.Input) {
 	for _, in := range ins {
 		pairs := []string{"source: " + quote(in.Source), "target: " + quote(Target(in))}
 		if in.Split != "" {
-			pairs = append(pairs, "split: "+quote(in.Split))
+			pairs = append(pairs, "split: "+quote(formatSplit(in.Split)))
 		}
 		p.b.WriteString("  - {" + strings.Join(pairs, ", ") + "}\n")
 	}
+}
+
+// formatSplit gives a number of bytes a unit, where that is exact.
+func formatSplit(s string) string {
+	digits, ok := strings.CutPrefix(s, "bytes:")
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if !ok || err != nil {
+		return s
+	}
+	return "bytes:" + FormatSize(n)
 }
 
 func program(pr *api.Program) string {
@@ -124,6 +134,12 @@ func limits(j *api.Job) (pairs []string) {
 	}
 	if j.QueueTimeoutMs != 0 {
 		pairs = append(pairs, "queue_timeout: "+FormatDuration(j.QueueTimeoutMs))
+	}
+	if j.TotalTimeoutMs != 0 {
+		pairs = append(pairs, "total_timeout: "+FormatDuration(j.TotalTimeoutMs))
+	}
+	if j.Retries != 0 {
+		pairs = append(pairs, "retries: "+strconv.FormatUint(uint64(j.Retries), 10))
 	}
 	if j.Fuel != 0 {
 		pairs = append(pairs, "fuel: "+strconv.FormatUint(j.Fuel, 10))

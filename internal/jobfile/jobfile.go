@@ -72,13 +72,20 @@ func (d *decoder) job(root ast.Node, j *api.Job) {
 		"count":       d.count(&j.Count),
 		"reduce":      d.program(&j.Reduce, false),
 		"resources":   d.resources(&j.Resources),
-		"limits":      d.fields(fields{"timeout": d.duration(&j.TimeoutMs), "queue_timeout": d.duration(&j.QueueTimeoutMs), "fuel": d.whole(&j.Fuel)}),
+		"limits":      d.limits(j),
 		"verify":      d.fields(fields{"confidence": d.confidence(j), "comparator": d.text(&j.Comparator), "referee_budget": d.duration(&j.RefereeBudgetMs)}),
 		"price":       d.fields(fields{"max": d.price(&j.MaxPrice)}),
 		"constraints": d.texts(&j.Constraints),
 		"labels":      d.dictionary(&j.Labels),
 		"seed":        d.text(&j.Seed),
 		"private":     d.flag(&j.Private),
+	})
+}
+
+func (d *decoder) limits(j *api.Job) value {
+	return d.fields(fields{
+		"timeout": d.duration(&j.TimeoutMs), "queue_timeout": d.duration(&j.QueueTimeoutMs), "total_timeout": d.duration(&j.TotalTimeoutMs),
+		"retries": d.count(&j.Retries), "fuel": d.whole(&j.Fuel),
 	})
 }
 
@@ -96,7 +103,7 @@ func (d *decoder) program(to **api.Program, stdin bool) value {
 
 func (d *decoder) input(key string, n ast.Node) *api.Input {
 	in := &api.Input{}
-	d.mapping(key, n, fields{"source": d.text(&in.Source), "target": d.text(&in.Target), "split": d.text(&in.Split)})
+	d.mapping(key, n, fields{"source": d.text(&in.Source), "target": d.text(&in.Target), "split": d.split(&in.Split)})
 	return in
 }
 

@@ -24,7 +24,7 @@ inputs:
 outputs: [/out, /log]
 reduce:  {wasm: /abs/merge.wasm, args: [-v], env: {A: b}}
 resources: {cpu: 1.5, memory: 256MiB, disk: 1073741824, gpu: 1}
-limits: {timeout: 10m, queue_timeout: 1h30m, fuel: 1000000000000}
+limits: {timeout: 10m, queue_timeout: 1h30m, total_timeout: 12h, retries: 7, fuel: 1000000000000}
 verify: {confidence: 0.999, comparator: exact, referee_budget: 1500ms}
 price: {max: 100}
 constraints: ["arch == amd64", "label.region in [eu, us]"]
@@ -47,7 +47,7 @@ func fullJob() *api.Job {
 		Outputs:   []string{"/out", "/log"},
 		Reduce:    &api.Program{Wasm: "/abs/merge.wasm", Args: []string{"-v"}, Env: map[string]string{"A": "b"}},
 		Resources: &api.Resources{Cpu: 1.5, Memory: 256 << 20, Disk: 1 << 30, Gpu: 1},
-		TimeoutMs: 600_000, QueueTimeoutMs: 5_400_000, Fuel: 1e12,
+		TimeoutMs: 600_000, QueueTimeoutMs: 5_400_000, TotalTimeoutMs: 43_200_000, Retries: 7, Fuel: 1e12,
 		Confidence: 0.999, HasConfidence: true, Comparator: "exact", RefereeBudgetMs: 1500,
 		MaxPrice: 100, Constraints: []string{"arch == amd64", "label.region in [eu, us]"},
 		Labels: map[string]string{"team": "a"}, Seed: "42", Private: true,
@@ -69,13 +69,58 @@ func TestParseTakesEveryKey(t *testing.T) {
 	same(t, got, fullJob())
 }
 
+func split(how string) *api.Job {
+	return &api.Job{Program: &api.Program{Wasm: "/p.wasm"}, Inputs: []*api.Input{{Source: "/d", Target: "/in", Split: how}}}
+}
+
+// noSplit ends what is said of a split that is none.
+const noSplit = "is not files (a task for each file), files:N (N tasks, up to 100000), lines:N (pieces of N lines) or bytes:N (pieces of N bytes, such as bytes:4MiB)"
+
+func TestParseSplitGivesWhatANodeTakes(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "", "files": "files", "files:16": "files:16", "files:016": "files:16", "files:100000": "files:100000",
+		"lines:1": "lines:1", "lines:1099511627776": "lines:1099511627776",
+		"bytes:1": "bytes:1", "bytes:4MiB": "bytes:4194304", "bytes:1.5kB": "bytes:1500", "bytes:1PiB": "bytes:1125899906842624",
+	} {
+		got, err := ParseSplit(in)
+		if again, err := ParseSplit(got); err != nil || again != got {
+			t.Errorf("%q became %q, which becomes %q, %v", in, got, again, err)
+		}
+		if err != nil || got != want {
+			t.Errorf("%q: got %q, %v; want %q", in, got, err, want)
+		}
+	}
+	for _, in := range []string{
+		":", "file", "files:", "files:0", "files:100001", "files:1k", "lines", "lines:", "lines:0", "lines:-1", "lines:1MiB", "lines:1099511627777",
+		"bytes", "bytes:", "bytes:0", "bytes:-1", "bytes:0.2B", "bytes:1125899906842625", "bytes:99999999999999999999", "bytes:4 potatoes", "bytes:1,5MiB", "bytes:4:4",
+	} {
+		if got, err := ParseSplit(in); err == nil || !strings.HasSuffix(err.Error(), noSplit) {
+			t.Errorf("%q: got %q, %v", in, got, err)
+		}
+	}
+}
+
+func TestCheckHoldsWhateverAJobWasWrittenIn(t *testing.T) {
+	j := split("bytes:0")
+	j.Retries, j.TotalTimeoutMs = 1001, -1
+	want := "`inputs[0].split`: \"bytes:0\" " + noSplit + "\n`limits.total_timeout`: must be above zero and at most 720h0m0s\n`limits.retries`: 1001 retries of one task; at most 1000"
+	if err := Check(j); err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+	j = split("bytes:4MiB") // as another program than ours may hand it in
+	j.Retries, j.TotalTimeoutMs = 1000, 1
+	if err := Check(j); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestFormatIsReadBack(t *testing.T) {
 	odd := fullJob()
 	odd.Program.Args = []string{"", "-", "yes", "1e3", "a: b", "#x", "x #y", "ä\t\n", `"`, "'", "[", "~", " lead", "a,b", "{}", "0x10", "/p/q", "*a", "&a", "!t", "|", ">", "%", "@", "\u2028", "<<", "?", "=", "null", "2001-01-01", ".5", "a:b"}
 	odd.Program.Env = map[string]string{"K": "a: b", "lower.dot": "", "ü": "x", "1": "2"}
 	odd.Labels = map[string]string{"true": "false"}
 	odd.Inputs[0].Source = "/d/with space, comma: and # hash"
-	for _, j := range []*api.Job{fullJob(), odd, {Program: &api.Program{Wasm: "/p.wasm"}, Count: 8, HasConfidence: true}} {
+	for _, j := range []*api.Job{fullJob(), odd, {Program: &api.Program{Wasm: "/p.wasm"}, Count: 8, HasConfidence: true}, split("bytes:4194304"), split("bytes:1000"), split("files")} {
 		got, err := Parse(Format(j), "job.yaml", "/elsewhere")
 		if err != nil {
 			t.Fatalf("%v in\n%s", err, Format(j))
@@ -136,8 +181,15 @@ func TestParseNamesWhatIsWrongAndWhere(t *testing.T) {
 		{"one target twice", "program: {wasm: x}\ninputs:\n- {source: a}\n- {source: b, target: /in}", "line 4, column 23: `inputs[1].target`: /in is the target of two inputs"},
 		{"an input without source", "program: {wasm: x}\ninputs:\n- target: /in", "line 3, column 3: `inputs[0].source`: is missing: a file, a directory, a CID or a URL"},
 		{"an unknown scheme", "program: {wasm: x}\ninputs: [{source: \"s3://b/k\"}]", "line 2, column 19: `inputs[0].source`: \"s3://\" is not supported; URLs are http:// or https://"},
-		{"a split into nothing", "program: {wasm: x}\ninputs: [{source: a, split: \"files:0\"}]", "line 2, column 29: `inputs[0].split`: \"files:0\" is not files (a task for each file), files:N (N tasks, up to 100000) or lines:N (pieces of N lines)"},
-		{"a split of an unknown kind", "program: {wasm: x}\ninputs: [{source: a, split: \"bytes:4\"}]", "line 2, column 29: `inputs[0].split`: \"bytes:4\" is not files (a task for each file), files:N (N tasks, up to 100000) or lines:N (pieces of N lines)"},
+		{"a split into nothing", "program: {wasm: x}\ninputs: [{source: a, split: \"files:0\"}]", "line 2, column 29: `inputs[0].split`: \"files:0\" " + noSplit},
+		{"a split of an unknown kind", "program: {wasm: x}\ninputs: [{source: a, split: \"words:4\"}]", "line 2, column 29: `inputs[0].split`: \"words:4\" " + noSplit},
+		{"a split into pieces of nothing", "program: {wasm: x}\ninputs: [{source: a, split: \"bytes:0\"}]", "line 2, column 29: `inputs[0].split`: \"bytes:0\" " + noSplit},
+		{"a total timeout without a unit", "program: {wasm: x}\nlimits: {total_timeout: 90}", "line 2, column 25: `limits.total_timeout`: \"90\" is not a duration such as 90s, 10m or 1h30m"},
+		{"a total timeout of years", "program: {wasm: x}\nlimits: {total_timeout: 9000h}", "line 2, column 25: `limits.total_timeout`: must be above zero and at most 720h0m0s"},
+		{"a total timeout, misspelt", "program: {wasm: x}\nlimits: {totaltimeout: 1h}", "line 2, column 10: unknown key `totaltimeout` in `limits`; did you mean `total_timeout`?"},
+		{"retries below zero", "program: {wasm: x}\nlimits: {retries: -1}", "line 2, column 19: `limits.retries`: \"-1\" is not a whole number from 0 to 4294967295"},
+		{"retries in words", "program: {wasm: x}\nlimits: {retries: many}", "line 2, column 19: `limits.retries`: \"many\" is not a whole number from 0 to 4294967295"},
+		{"too many retries", "program: {wasm: x}\nlimits: {retries: 1001}", "line 2, column 19: `limits.retries`: 1001 retries of one task; at most 1000"},
 		{"two splits", "program: {wasm: x}\ninputs:\n- {source: a, split: files}\n- {source: b, target: /b, split: files}", "line 4, column 34: `inputs[1].split`: `inputs[0]` is split already; one input can be"},
 		{"a count beside a split", "program: {wasm: x}\ncount: 2\ninputs: [{source: a, split: files}]", "line 2, column 8: `count`: and `inputs[0].split` contradict each other: the split says how many tasks there are"},
 		{"an output inside another", "program: {wasm: x}\noutputs: [/out/a, /out]", "line 2, column 11: `outputs[0]`: /out/a lies in /out, which is collected already"},
@@ -229,6 +281,7 @@ func TestAbsoluteLeavesIDsAndURLs(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(full))
 	f.Add([]byte("program: {wasm: x}\nname: |\n  a\n  b\n"))
+	f.Add([]byte("program: {wasm: x}\ninputs: [{source: a, split: \"bytes:1.5MB\"}]\nlimits: {total_timeout: 1ms, retries: 1000}\n"))
 	f.Add([]byte("a: [b, {c: d}]\n? x\n: y\n--- !!str\n&a *a <<: {}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		j, err := Parse(data, "f", "/d")

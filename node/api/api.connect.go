@@ -53,6 +53,14 @@ const (
 	MusterJobLogsProcedure = "/muster.api.v1.Muster/JobLogs"
 	// MusterJobFilesProcedure is the fully-qualified name of the Muster's JobFiles RPC.
 	MusterJobFilesProcedure = "/muster.api.v1.Muster/JobFiles"
+	// MusterRetryJobProcedure is the fully-qualified name of the Muster's RetryJob RPC.
+	MusterRetryJobProcedure = "/muster.api.v1.Muster/RetryJob"
+	// MusterJobReceiptsProcedure is the fully-qualified name of the Muster's JobReceipts RPC.
+	MusterJobReceiptsProcedure = "/muster.api.v1.Muster/JobReceipts"
+	// MusterExplainJobProcedure is the fully-qualified name of the Muster's ExplainJob RPC.
+	MusterExplainJobProcedure = "/muster.api.v1.Muster/ExplainJob"
+	// MusterEventsProcedure is the fully-qualified name of the Muster's Events RPC.
+	MusterEventsProcedure = "/muster.api.v1.Muster/Events"
 	// MusterListPeersProcedure is the fully-qualified name of the Muster's ListPeers RPC.
 	MusterListPeersProcedure = "/muster.api.v1.Muster/ListPeers"
 	// MusterConnectPeerProcedure is the fully-qualified name of the Muster's ConnectPeer RPC.
@@ -61,6 +69,16 @@ const (
 	MusterPeerIDProcedure = "/muster.api.v1.Muster/PeerID"
 	// MusterProviderStatusProcedure is the fully-qualified name of the Muster's ProviderStatus RPC.
 	MusterProviderStatusProcedure = "/muster.api.v1.Muster/ProviderStatus"
+	// MusterExplainProviderProcedure is the fully-qualified name of the Muster's ExplainProvider RPC.
+	MusterExplainProviderProcedure = "/muster.api.v1.Muster/ExplainProvider"
+	// MusterDrainProcedure is the fully-qualified name of the Muster's Drain RPC.
+	MusterDrainProcedure = "/muster.api.v1.Muster/Drain"
+	// MusterRulesProcedure is the fully-qualified name of the Muster's Rules RPC.
+	MusterRulesProcedure = "/muster.api.v1.Muster/Rules"
+	// MusterDoctorProcedure is the fully-qualified name of the Muster's Doctor RPC.
+	MusterDoctorProcedure = "/muster.api.v1.Muster/Doctor"
+	// MusterBundleProcedure is the fully-qualified name of the Muster's Bundle RPC.
+	MusterBundleProcedure = "/muster.api.v1.Muster/Bundle"
 	// MusterListTrustProcedure is the fully-qualified name of the Muster's ListTrust RPC.
 	MusterListTrustProcedure = "/muster.api.v1.Muster/ListTrust"
 	// MusterShowTrustProcedure is the fully-qualified name of the Muster's ShowTrust RPC.
@@ -83,12 +101,30 @@ type MusterClient interface {
 	ListJobs(context.Context, *connect.Request[ListJobsRequest]) (*connect.Response[ListJobsResponse], error)
 	DescribeJob(context.Context, *connect.Request[DescribeJobRequest]) (*connect.Response[DescribeJobResponse], error)
 	CancelJob(context.Context, *connect.Request[CancelJobRequest]) (*connect.Response[CancelJobResponse], error)
-	JobLogs(context.Context, *connect.Request[JobLogsRequest]) (*connect.ServerStreamForClient[Chunk], error)
+	// JobLogs streams what tasks wrote; with follow, also what they go on to write.
+	JobLogs(context.Context, *connect.Request[JobLogsRequest]) (*connect.ServerStreamForClient[LogChunk], error)
 	JobFiles(context.Context, *connect.Request[JobFilesRequest]) (*connect.ServerStreamForClient[FileChunk], error)
+	// RetryJob runs the tasks of an ended job again that have no good result.
+	RetryJob(context.Context, *connect.Request[RetryJobRequest]) (*connect.Response[RetryJobResponse], error)
+	JobReceipts(context.Context, *connect.Request[JobReceiptsRequest]) (*connect.Response[JobReceiptsResponse], error)
+	// ExplainJob says why a job is in its state, and of every peer why it was or
+	// was not chosen.
+	ExplainJob(context.Context, *connect.Request[ExplainJobRequest]) (*connect.Response[ExplainJobResponse], error)
+	// Events streams what happens at this node, from a sequence number on.
+	Events(context.Context, *connect.Request[EventsRequest]) (*connect.ServerStreamForClient[Event], error)
 	ListPeers(context.Context, *connect.Request[ListPeersRequest]) (*connect.Response[ListPeersResponse], error)
 	ConnectPeer(context.Context, *connect.Request[ConnectPeerRequest]) (*connect.Response[ConnectPeerResponse], error)
 	PeerID(context.Context, *connect.Request[PeerIDRequest]) (*connect.Response[PeerIDResponse], error)
 	ProviderStatus(context.Context, *connect.Request[ProviderStatusRequest]) (*connect.Response[ProviderStatusResponse], error)
+	// ExplainProvider says what this node did with the announcements it saw.
+	ExplainProvider(context.Context, *connect.Request[ExplainProviderRequest]) (*connect.Response[ExplainProviderResponse], error)
+	// Drain stops taking new work, or begins to take it again.
+	Drain(context.Context, *connect.Request[DrainRequest]) (*connect.Response[DrainResponse], error)
+	// Rules gives the owner's rules in force; with a change, changes them first.
+	Rules(context.Context, *connect.Request[RulesRequest]) (*connect.Response[RulesResponse], error)
+	Doctor(context.Context, *connect.Request[DoctorRequest]) (*connect.Response[DoctorResponse], error)
+	// Bundle streams a compressed archive for whoever helps, without secrets.
+	Bundle(context.Context, *connect.Request[BundleRequest]) (*connect.ServerStreamForClient[Chunk], error)
 	ListTrust(context.Context, *connect.Request[ListTrustRequest]) (*connect.Response[ListTrustResponse], error)
 	ShowTrust(context.Context, *connect.Request[ShowTrustRequest]) (*connect.Response[ShowTrustResponse], error)
 	AddBlob(context.Context, *connect.Request[AddBlobRequest]) (*connect.ServerStreamForClient[AddBlobResponse], error)
@@ -149,7 +185,7 @@ func NewMusterClient(httpClient connect.HTTPClient, baseURL string, opts ...conn
 			connect.WithSchema(musterMethods.ByName("CancelJob")),
 			connect.WithClientOptions(opts...),
 		),
-		jobLogs: connect.NewClient[JobLogsRequest, Chunk](
+		jobLogs: connect.NewClient[JobLogsRequest, LogChunk](
 			httpClient,
 			baseURL+MusterJobLogsProcedure,
 			connect.WithSchema(musterMethods.ByName("JobLogs")),
@@ -159,6 +195,30 @@ func NewMusterClient(httpClient connect.HTTPClient, baseURL string, opts ...conn
 			httpClient,
 			baseURL+MusterJobFilesProcedure,
 			connect.WithSchema(musterMethods.ByName("JobFiles")),
+			connect.WithClientOptions(opts...),
+		),
+		retryJob: connect.NewClient[RetryJobRequest, RetryJobResponse](
+			httpClient,
+			baseURL+MusterRetryJobProcedure,
+			connect.WithSchema(musterMethods.ByName("RetryJob")),
+			connect.WithClientOptions(opts...),
+		),
+		jobReceipts: connect.NewClient[JobReceiptsRequest, JobReceiptsResponse](
+			httpClient,
+			baseURL+MusterJobReceiptsProcedure,
+			connect.WithSchema(musterMethods.ByName("JobReceipts")),
+			connect.WithClientOptions(opts...),
+		),
+		explainJob: connect.NewClient[ExplainJobRequest, ExplainJobResponse](
+			httpClient,
+			baseURL+MusterExplainJobProcedure,
+			connect.WithSchema(musterMethods.ByName("ExplainJob")),
+			connect.WithClientOptions(opts...),
+		),
+		events: connect.NewClient[EventsRequest, Event](
+			httpClient,
+			baseURL+MusterEventsProcedure,
+			connect.WithSchema(musterMethods.ByName("Events")),
 			connect.WithClientOptions(opts...),
 		),
 		listPeers: connect.NewClient[ListPeersRequest, ListPeersResponse](
@@ -183,6 +243,36 @@ func NewMusterClient(httpClient connect.HTTPClient, baseURL string, opts ...conn
 			httpClient,
 			baseURL+MusterProviderStatusProcedure,
 			connect.WithSchema(musterMethods.ByName("ProviderStatus")),
+			connect.WithClientOptions(opts...),
+		),
+		explainProvider: connect.NewClient[ExplainProviderRequest, ExplainProviderResponse](
+			httpClient,
+			baseURL+MusterExplainProviderProcedure,
+			connect.WithSchema(musterMethods.ByName("ExplainProvider")),
+			connect.WithClientOptions(opts...),
+		),
+		drain: connect.NewClient[DrainRequest, DrainResponse](
+			httpClient,
+			baseURL+MusterDrainProcedure,
+			connect.WithSchema(musterMethods.ByName("Drain")),
+			connect.WithClientOptions(opts...),
+		),
+		rules: connect.NewClient[RulesRequest, RulesResponse](
+			httpClient,
+			baseURL+MusterRulesProcedure,
+			connect.WithSchema(musterMethods.ByName("Rules")),
+			connect.WithClientOptions(opts...),
+		),
+		doctor: connect.NewClient[DoctorRequest, DoctorResponse](
+			httpClient,
+			baseURL+MusterDoctorProcedure,
+			connect.WithSchema(musterMethods.ByName("Doctor")),
+			connect.WithClientOptions(opts...),
+		),
+		bundle: connect.NewClient[BundleRequest, Chunk](
+			httpClient,
+			baseURL+MusterBundleProcedure,
+			connect.WithSchema(musterMethods.ByName("Bundle")),
 			connect.WithClientOptions(opts...),
 		),
 		listTrust: connect.NewClient[ListTrustRequest, ListTrustResponse](
@@ -220,24 +310,33 @@ func NewMusterClient(httpClient connect.HTTPClient, baseURL string, opts ...conn
 
 // musterClient implements MusterClient.
 type musterClient struct {
-	status         *connect.Client[StatusRequest, StatusResponse]
-	attach         *connect.Client[AttachRequest, AttachResponse]
-	submitJob      *connect.Client[SubmitJobRequest, SubmitJobResponse]
-	watchJob       *connect.Client[WatchJobRequest, WatchJobResponse]
-	listJobs       *connect.Client[ListJobsRequest, ListJobsResponse]
-	describeJob    *connect.Client[DescribeJobRequest, DescribeJobResponse]
-	cancelJob      *connect.Client[CancelJobRequest, CancelJobResponse]
-	jobLogs        *connect.Client[JobLogsRequest, Chunk]
-	jobFiles       *connect.Client[JobFilesRequest, FileChunk]
-	listPeers      *connect.Client[ListPeersRequest, ListPeersResponse]
-	connectPeer    *connect.Client[ConnectPeerRequest, ConnectPeerResponse]
-	peerID         *connect.Client[PeerIDRequest, PeerIDResponse]
-	providerStatus *connect.Client[ProviderStatusRequest, ProviderStatusResponse]
-	listTrust      *connect.Client[ListTrustRequest, ListTrustResponse]
-	showTrust      *connect.Client[ShowTrustRequest, ShowTrustResponse]
-	addBlob        *connect.Client[AddBlobRequest, AddBlobResponse]
-	getBlob        *connect.Client[GetBlobRequest, FileChunk]
-	statBlob       *connect.Client[StatBlobRequest, StatBlobResponse]
+	status          *connect.Client[StatusRequest, StatusResponse]
+	attach          *connect.Client[AttachRequest, AttachResponse]
+	submitJob       *connect.Client[SubmitJobRequest, SubmitJobResponse]
+	watchJob        *connect.Client[WatchJobRequest, WatchJobResponse]
+	listJobs        *connect.Client[ListJobsRequest, ListJobsResponse]
+	describeJob     *connect.Client[DescribeJobRequest, DescribeJobResponse]
+	cancelJob       *connect.Client[CancelJobRequest, CancelJobResponse]
+	jobLogs         *connect.Client[JobLogsRequest, LogChunk]
+	jobFiles        *connect.Client[JobFilesRequest, FileChunk]
+	retryJob        *connect.Client[RetryJobRequest, RetryJobResponse]
+	jobReceipts     *connect.Client[JobReceiptsRequest, JobReceiptsResponse]
+	explainJob      *connect.Client[ExplainJobRequest, ExplainJobResponse]
+	events          *connect.Client[EventsRequest, Event]
+	listPeers       *connect.Client[ListPeersRequest, ListPeersResponse]
+	connectPeer     *connect.Client[ConnectPeerRequest, ConnectPeerResponse]
+	peerID          *connect.Client[PeerIDRequest, PeerIDResponse]
+	providerStatus  *connect.Client[ProviderStatusRequest, ProviderStatusResponse]
+	explainProvider *connect.Client[ExplainProviderRequest, ExplainProviderResponse]
+	drain           *connect.Client[DrainRequest, DrainResponse]
+	rules           *connect.Client[RulesRequest, RulesResponse]
+	doctor          *connect.Client[DoctorRequest, DoctorResponse]
+	bundle          *connect.Client[BundleRequest, Chunk]
+	listTrust       *connect.Client[ListTrustRequest, ListTrustResponse]
+	showTrust       *connect.Client[ShowTrustRequest, ShowTrustResponse]
+	addBlob         *connect.Client[AddBlobRequest, AddBlobResponse]
+	getBlob         *connect.Client[GetBlobRequest, FileChunk]
+	statBlob        *connect.Client[StatBlobRequest, StatBlobResponse]
 }
 
 // Status calls muster.api.v1.Muster.Status.
@@ -276,13 +375,33 @@ func (c *musterClient) CancelJob(ctx context.Context, req *connect.Request[Cance
 }
 
 // JobLogs calls muster.api.v1.Muster.JobLogs.
-func (c *musterClient) JobLogs(ctx context.Context, req *connect.Request[JobLogsRequest]) (*connect.ServerStreamForClient[Chunk], error) {
+func (c *musterClient) JobLogs(ctx context.Context, req *connect.Request[JobLogsRequest]) (*connect.ServerStreamForClient[LogChunk], error) {
 	return c.jobLogs.CallServerStream(ctx, req)
 }
 
 // JobFiles calls muster.api.v1.Muster.JobFiles.
 func (c *musterClient) JobFiles(ctx context.Context, req *connect.Request[JobFilesRequest]) (*connect.ServerStreamForClient[FileChunk], error) {
 	return c.jobFiles.CallServerStream(ctx, req)
+}
+
+// RetryJob calls muster.api.v1.Muster.RetryJob.
+func (c *musterClient) RetryJob(ctx context.Context, req *connect.Request[RetryJobRequest]) (*connect.Response[RetryJobResponse], error) {
+	return c.retryJob.CallUnary(ctx, req)
+}
+
+// JobReceipts calls muster.api.v1.Muster.JobReceipts.
+func (c *musterClient) JobReceipts(ctx context.Context, req *connect.Request[JobReceiptsRequest]) (*connect.Response[JobReceiptsResponse], error) {
+	return c.jobReceipts.CallUnary(ctx, req)
+}
+
+// ExplainJob calls muster.api.v1.Muster.ExplainJob.
+func (c *musterClient) ExplainJob(ctx context.Context, req *connect.Request[ExplainJobRequest]) (*connect.Response[ExplainJobResponse], error) {
+	return c.explainJob.CallUnary(ctx, req)
+}
+
+// Events calls muster.api.v1.Muster.Events.
+func (c *musterClient) Events(ctx context.Context, req *connect.Request[EventsRequest]) (*connect.ServerStreamForClient[Event], error) {
+	return c.events.CallServerStream(ctx, req)
 }
 
 // ListPeers calls muster.api.v1.Muster.ListPeers.
@@ -303,6 +422,31 @@ func (c *musterClient) PeerID(ctx context.Context, req *connect.Request[PeerIDRe
 // ProviderStatus calls muster.api.v1.Muster.ProviderStatus.
 func (c *musterClient) ProviderStatus(ctx context.Context, req *connect.Request[ProviderStatusRequest]) (*connect.Response[ProviderStatusResponse], error) {
 	return c.providerStatus.CallUnary(ctx, req)
+}
+
+// ExplainProvider calls muster.api.v1.Muster.ExplainProvider.
+func (c *musterClient) ExplainProvider(ctx context.Context, req *connect.Request[ExplainProviderRequest]) (*connect.Response[ExplainProviderResponse], error) {
+	return c.explainProvider.CallUnary(ctx, req)
+}
+
+// Drain calls muster.api.v1.Muster.Drain.
+func (c *musterClient) Drain(ctx context.Context, req *connect.Request[DrainRequest]) (*connect.Response[DrainResponse], error) {
+	return c.drain.CallUnary(ctx, req)
+}
+
+// Rules calls muster.api.v1.Muster.Rules.
+func (c *musterClient) Rules(ctx context.Context, req *connect.Request[RulesRequest]) (*connect.Response[RulesResponse], error) {
+	return c.rules.CallUnary(ctx, req)
+}
+
+// Doctor calls muster.api.v1.Muster.Doctor.
+func (c *musterClient) Doctor(ctx context.Context, req *connect.Request[DoctorRequest]) (*connect.Response[DoctorResponse], error) {
+	return c.doctor.CallUnary(ctx, req)
+}
+
+// Bundle calls muster.api.v1.Muster.Bundle.
+func (c *musterClient) Bundle(ctx context.Context, req *connect.Request[BundleRequest]) (*connect.ServerStreamForClient[Chunk], error) {
+	return c.bundle.CallServerStream(ctx, req)
 }
 
 // ListTrust calls muster.api.v1.Muster.ListTrust.
@@ -340,12 +484,30 @@ type MusterHandler interface {
 	ListJobs(context.Context, *connect.Request[ListJobsRequest]) (*connect.Response[ListJobsResponse], error)
 	DescribeJob(context.Context, *connect.Request[DescribeJobRequest]) (*connect.Response[DescribeJobResponse], error)
 	CancelJob(context.Context, *connect.Request[CancelJobRequest]) (*connect.Response[CancelJobResponse], error)
-	JobLogs(context.Context, *connect.Request[JobLogsRequest], *connect.ServerStream[Chunk]) error
+	// JobLogs streams what tasks wrote; with follow, also what they go on to write.
+	JobLogs(context.Context, *connect.Request[JobLogsRequest], *connect.ServerStream[LogChunk]) error
 	JobFiles(context.Context, *connect.Request[JobFilesRequest], *connect.ServerStream[FileChunk]) error
+	// RetryJob runs the tasks of an ended job again that have no good result.
+	RetryJob(context.Context, *connect.Request[RetryJobRequest]) (*connect.Response[RetryJobResponse], error)
+	JobReceipts(context.Context, *connect.Request[JobReceiptsRequest]) (*connect.Response[JobReceiptsResponse], error)
+	// ExplainJob says why a job is in its state, and of every peer why it was or
+	// was not chosen.
+	ExplainJob(context.Context, *connect.Request[ExplainJobRequest]) (*connect.Response[ExplainJobResponse], error)
+	// Events streams what happens at this node, from a sequence number on.
+	Events(context.Context, *connect.Request[EventsRequest], *connect.ServerStream[Event]) error
 	ListPeers(context.Context, *connect.Request[ListPeersRequest]) (*connect.Response[ListPeersResponse], error)
 	ConnectPeer(context.Context, *connect.Request[ConnectPeerRequest]) (*connect.Response[ConnectPeerResponse], error)
 	PeerID(context.Context, *connect.Request[PeerIDRequest]) (*connect.Response[PeerIDResponse], error)
 	ProviderStatus(context.Context, *connect.Request[ProviderStatusRequest]) (*connect.Response[ProviderStatusResponse], error)
+	// ExplainProvider says what this node did with the announcements it saw.
+	ExplainProvider(context.Context, *connect.Request[ExplainProviderRequest]) (*connect.Response[ExplainProviderResponse], error)
+	// Drain stops taking new work, or begins to take it again.
+	Drain(context.Context, *connect.Request[DrainRequest]) (*connect.Response[DrainResponse], error)
+	// Rules gives the owner's rules in force; with a change, changes them first.
+	Rules(context.Context, *connect.Request[RulesRequest]) (*connect.Response[RulesResponse], error)
+	Doctor(context.Context, *connect.Request[DoctorRequest]) (*connect.Response[DoctorResponse], error)
+	// Bundle streams a compressed archive for whoever helps, without secrets.
+	Bundle(context.Context, *connect.Request[BundleRequest], *connect.ServerStream[Chunk]) error
 	ListTrust(context.Context, *connect.Request[ListTrustRequest]) (*connect.Response[ListTrustResponse], error)
 	ShowTrust(context.Context, *connect.Request[ShowTrustRequest]) (*connect.Response[ShowTrustResponse], error)
 	AddBlob(context.Context, *connect.Request[AddBlobRequest], *connect.ServerStream[AddBlobResponse]) error
@@ -414,6 +576,30 @@ func NewMusterHandler(svc MusterHandler, opts ...connect.HandlerOption) (string,
 		connect.WithSchema(musterMethods.ByName("JobFiles")),
 		connect.WithHandlerOptions(opts...),
 	)
+	musterRetryJobHandler := connect.NewUnaryHandler(
+		MusterRetryJobProcedure,
+		svc.RetryJob,
+		connect.WithSchema(musterMethods.ByName("RetryJob")),
+		connect.WithHandlerOptions(opts...),
+	)
+	musterJobReceiptsHandler := connect.NewUnaryHandler(
+		MusterJobReceiptsProcedure,
+		svc.JobReceipts,
+		connect.WithSchema(musterMethods.ByName("JobReceipts")),
+		connect.WithHandlerOptions(opts...),
+	)
+	musterExplainJobHandler := connect.NewUnaryHandler(
+		MusterExplainJobProcedure,
+		svc.ExplainJob,
+		connect.WithSchema(musterMethods.ByName("ExplainJob")),
+		connect.WithHandlerOptions(opts...),
+	)
+	musterEventsHandler := connect.NewServerStreamHandler(
+		MusterEventsProcedure,
+		svc.Events,
+		connect.WithSchema(musterMethods.ByName("Events")),
+		connect.WithHandlerOptions(opts...),
+	)
 	musterListPeersHandler := connect.NewUnaryHandler(
 		MusterListPeersProcedure,
 		svc.ListPeers,
@@ -436,6 +622,36 @@ func NewMusterHandler(svc MusterHandler, opts ...connect.HandlerOption) (string,
 		MusterProviderStatusProcedure,
 		svc.ProviderStatus,
 		connect.WithSchema(musterMethods.ByName("ProviderStatus")),
+		connect.WithHandlerOptions(opts...),
+	)
+	musterExplainProviderHandler := connect.NewUnaryHandler(
+		MusterExplainProviderProcedure,
+		svc.ExplainProvider,
+		connect.WithSchema(musterMethods.ByName("ExplainProvider")),
+		connect.WithHandlerOptions(opts...),
+	)
+	musterDrainHandler := connect.NewUnaryHandler(
+		MusterDrainProcedure,
+		svc.Drain,
+		connect.WithSchema(musterMethods.ByName("Drain")),
+		connect.WithHandlerOptions(opts...),
+	)
+	musterRulesHandler := connect.NewUnaryHandler(
+		MusterRulesProcedure,
+		svc.Rules,
+		connect.WithSchema(musterMethods.ByName("Rules")),
+		connect.WithHandlerOptions(opts...),
+	)
+	musterDoctorHandler := connect.NewUnaryHandler(
+		MusterDoctorProcedure,
+		svc.Doctor,
+		connect.WithSchema(musterMethods.ByName("Doctor")),
+		connect.WithHandlerOptions(opts...),
+	)
+	musterBundleHandler := connect.NewServerStreamHandler(
+		MusterBundleProcedure,
+		svc.Bundle,
+		connect.WithSchema(musterMethods.ByName("Bundle")),
 		connect.WithHandlerOptions(opts...),
 	)
 	musterListTrustHandler := connect.NewUnaryHandler(
@@ -488,6 +704,14 @@ func NewMusterHandler(svc MusterHandler, opts ...connect.HandlerOption) (string,
 			musterJobLogsHandler.ServeHTTP(w, r)
 		case MusterJobFilesProcedure:
 			musterJobFilesHandler.ServeHTTP(w, r)
+		case MusterRetryJobProcedure:
+			musterRetryJobHandler.ServeHTTP(w, r)
+		case MusterJobReceiptsProcedure:
+			musterJobReceiptsHandler.ServeHTTP(w, r)
+		case MusterExplainJobProcedure:
+			musterExplainJobHandler.ServeHTTP(w, r)
+		case MusterEventsProcedure:
+			musterEventsHandler.ServeHTTP(w, r)
 		case MusterListPeersProcedure:
 			musterListPeersHandler.ServeHTTP(w, r)
 		case MusterConnectPeerProcedure:
@@ -496,6 +720,16 @@ func NewMusterHandler(svc MusterHandler, opts ...connect.HandlerOption) (string,
 			musterPeerIDHandler.ServeHTTP(w, r)
 		case MusterProviderStatusProcedure:
 			musterProviderStatusHandler.ServeHTTP(w, r)
+		case MusterExplainProviderProcedure:
+			musterExplainProviderHandler.ServeHTTP(w, r)
+		case MusterDrainProcedure:
+			musterDrainHandler.ServeHTTP(w, r)
+		case MusterRulesProcedure:
+			musterRulesHandler.ServeHTTP(w, r)
+		case MusterDoctorProcedure:
+			musterDoctorHandler.ServeHTTP(w, r)
+		case MusterBundleProcedure:
+			musterBundleHandler.ServeHTTP(w, r)
 		case MusterListTrustProcedure:
 			musterListTrustHandler.ServeHTTP(w, r)
 		case MusterShowTrustProcedure:
@@ -543,12 +777,28 @@ func (UnimplementedMusterHandler) CancelJob(context.Context, *connect.Request[Ca
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("muster.api.v1.Muster.CancelJob is not implemented"))
 }
 
-func (UnimplementedMusterHandler) JobLogs(context.Context, *connect.Request[JobLogsRequest], *connect.ServerStream[Chunk]) error {
+func (UnimplementedMusterHandler) JobLogs(context.Context, *connect.Request[JobLogsRequest], *connect.ServerStream[LogChunk]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("muster.api.v1.Muster.JobLogs is not implemented"))
 }
 
 func (UnimplementedMusterHandler) JobFiles(context.Context, *connect.Request[JobFilesRequest], *connect.ServerStream[FileChunk]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("muster.api.v1.Muster.JobFiles is not implemented"))
+}
+
+func (UnimplementedMusterHandler) RetryJob(context.Context, *connect.Request[RetryJobRequest]) (*connect.Response[RetryJobResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("muster.api.v1.Muster.RetryJob is not implemented"))
+}
+
+func (UnimplementedMusterHandler) JobReceipts(context.Context, *connect.Request[JobReceiptsRequest]) (*connect.Response[JobReceiptsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("muster.api.v1.Muster.JobReceipts is not implemented"))
+}
+
+func (UnimplementedMusterHandler) ExplainJob(context.Context, *connect.Request[ExplainJobRequest]) (*connect.Response[ExplainJobResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("muster.api.v1.Muster.ExplainJob is not implemented"))
+}
+
+func (UnimplementedMusterHandler) Events(context.Context, *connect.Request[EventsRequest], *connect.ServerStream[Event]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("muster.api.v1.Muster.Events is not implemented"))
 }
 
 func (UnimplementedMusterHandler) ListPeers(context.Context, *connect.Request[ListPeersRequest]) (*connect.Response[ListPeersResponse], error) {
@@ -565,6 +815,26 @@ func (UnimplementedMusterHandler) PeerID(context.Context, *connect.Request[PeerI
 
 func (UnimplementedMusterHandler) ProviderStatus(context.Context, *connect.Request[ProviderStatusRequest]) (*connect.Response[ProviderStatusResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("muster.api.v1.Muster.ProviderStatus is not implemented"))
+}
+
+func (UnimplementedMusterHandler) ExplainProvider(context.Context, *connect.Request[ExplainProviderRequest]) (*connect.Response[ExplainProviderResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("muster.api.v1.Muster.ExplainProvider is not implemented"))
+}
+
+func (UnimplementedMusterHandler) Drain(context.Context, *connect.Request[DrainRequest]) (*connect.Response[DrainResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("muster.api.v1.Muster.Drain is not implemented"))
+}
+
+func (UnimplementedMusterHandler) Rules(context.Context, *connect.Request[RulesRequest]) (*connect.Response[RulesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("muster.api.v1.Muster.Rules is not implemented"))
+}
+
+func (UnimplementedMusterHandler) Doctor(context.Context, *connect.Request[DoctorRequest]) (*connect.Response[DoctorResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("muster.api.v1.Muster.Doctor is not implemented"))
+}
+
+func (UnimplementedMusterHandler) Bundle(context.Context, *connect.Request[BundleRequest], *connect.ServerStream[Chunk]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("muster.api.v1.Muster.Bundle is not implemented"))
 }
 
 func (UnimplementedMusterHandler) ListTrust(context.Context, *connect.Request[ListTrustRequest]) (*connect.Response[ListTrustResponse], error) {

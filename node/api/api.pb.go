@@ -505,7 +505,7 @@ type Input struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Source        string                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"` // absolute path, CID, or URL
 	Target        string                 `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"` // guest path, /in if empty
-	Split         string                 `protobuf:"bytes,3,opt,name=split,proto3" json:"split,omitempty"`   // "", files, files:N, lines:N
+	Split         string                 `protobuf:"bytes,3,opt,name=split,proto3" json:"split,omitempty"`   // "", files, files:N, lines:N, bytes:N
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -583,6 +583,8 @@ type Job struct {
 	Labels          map[string]string      `protobuf:"bytes,17,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Seed            string                 `protobuf:"bytes,18,opt,name=seed,proto3" json:"seed,omitempty"`
 	Private         bool                   `protobuf:"varint,19,opt,name=private,proto3" json:"private,omitempty"`
+	TotalTimeoutMs  int64                  `protobuf:"varint,20,opt,name=total_timeout_ms,json=totalTimeoutMs,proto3" json:"total_timeout_ms,omitempty"` // of the whole job; 0: none
+	Retries         uint32                 `protobuf:"varint,21,opt,name=retries,proto3" json:"retries,omitempty"`                                       // of one task that peers failed; 0: default
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -748,6 +750,20 @@ func (x *Job) GetPrivate() bool {
 		return x.Private
 	}
 	return false
+}
+
+func (x *Job) GetTotalTimeoutMs() int64 {
+	if x != nil {
+		return x.TotalTimeoutMs
+	}
+	return 0
+}
+
+func (x *Job) GetRetries() uint32 {
+	if x != nil {
+		return x.Retries
+	}
+	return 0
 }
 
 type SubmitJobRequest struct {
@@ -959,6 +975,10 @@ type Execution struct {
 	EndedMs       int64                  `protobuf:"varint,8,opt,name=ended_ms,json=endedMs,proto3" json:"ended_ms,omitempty"`
 	CpuSeconds    float64                `protobuf:"fixed64,9,opt,name=cpu_seconds,json=cpuSeconds,proto3" json:"cpu_seconds,omitempty"`
 	Engine        string                 `protobuf:"bytes,10,opt,name=engine,proto3" json:"engine,omitempty"`
+	CreatedMs     int64                  `protobuf:"varint,11,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`        // when it was assigned
+	Progress      *Progress              `protobuf:"bytes,12,opt,name=progress,proto3" json:"progress,omitempty"`                            // as the guest last told; unset: it told nothing
+	Away          bool                   `protobuf:"varint,13,opt,name=away,proto3" json:"away,omitempty"`                                   // its provider is out of touch; it may still answer
+	WallSeconds   float64                `protobuf:"fixed64,14,opt,name=wall_seconds,json=wallSeconds,proto3" json:"wall_seconds,omitempty"` // that the provider says it took
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1063,6 +1083,87 @@ func (x *Execution) GetEngine() string {
 	return ""
 }
 
+func (x *Execution) GetCreatedMs() int64 {
+	if x != nil {
+		return x.CreatedMs
+	}
+	return 0
+}
+
+func (x *Execution) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *Execution) GetAway() bool {
+	if x != nil {
+		return x.Away
+	}
+	return false
+}
+
+func (x *Execution) GetWallSeconds() float64 {
+	if x != nil {
+		return x.WallSeconds
+	}
+	return 0
+}
+
+// Progress is a guest's own word on how far it is. It is not verified.
+type Progress struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Fraction      float64                `protobuf:"fixed64,1,opt,name=fraction,proto3" json:"fraction,omitempty"` // 0 to 1; below 0: unknown
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Progress) Reset() {
+	*x = Progress{}
+	mi := &file_api_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Progress) ProtoMessage() {}
+
+func (x *Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Progress.ProtoReflect.Descriptor instead.
+func (*Progress) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Progress) GetFraction() float64 {
+	if x != nil {
+		return x.Fraction
+	}
+	return 0
+}
+
+func (x *Progress) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 type Task struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Index         uint32                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
@@ -1075,13 +1176,16 @@ type Task struct {
 	ExitCode      uint32                 `protobuf:"varint,8,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
 	Trap          string                 `protobuf:"bytes,9,opt,name=trap,proto3" json:"trap,omitempty"`
 	Executions    []*Execution           `protobuf:"bytes,10,rep,name=executions,proto3" json:"executions,omitempty"`
+	Dead          bool                   `protobuf:"varint,11,opt,name=dead,proto3" json:"dead,omitempty"`         // given up: dead-letter, with the reasons in its executions
+	Failures      uint32                 `protobuf:"varint,12,opt,name=failures,proto3" json:"failures,omitempty"` // executions that peers failed or lost
+	Progress      *Progress              `protobuf:"bytes,13,opt,name=progress,proto3" json:"progress,omitempty"`  // the furthest of its running executions
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_api_proto_msgTypes[13]
+	mi := &file_api_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1093,7 +1197,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[13]
+	mi := &file_api_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1106,7 +1210,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{13}
+	return file_api_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Task) GetIndex() uint32 {
@@ -1179,6 +1283,27 @@ func (x *Task) GetExecutions() []*Execution {
 	return nil
 }
 
+func (x *Task) GetDead() bool {
+	if x != nil {
+		return x.Dead
+	}
+	return false
+}
+
+func (x *Task) GetFailures() uint32 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *Task) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
 type JobSummary struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
 	Id                string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1205,13 +1330,18 @@ type JobSummary struct {
 	ExitCode          uint32                 `protobuf:"varint,22,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"` // of the first task that failed
 	Notes             []string               `protobuf:"bytes,23,rep,name=notes,proto3" json:"notes,omitempty"`
 	TimedOut          bool                   `protobuf:"varint,24,opt,name=timed_out,json=timedOut,proto3" json:"timed_out,omitempty"` // a task failed because the program reached its time limit
+	Dead              uint32                 `protobuf:"varint,25,opt,name=dead,proto3" json:"dead,omitempty"`                         // tasks that were given up
+	Hedges            uint32                 `protobuf:"varint,26,opt,name=hedges,proto3" json:"hedges,omitempty"`                     // second executions started because the first was slow
+	Progress          float64                `protobuf:"fixed64,27,opt,name=progress,proto3" json:"progress,omitempty"`                // 0 to 1, by settled tasks and the guests' own word
+	Sequence          uint64                 `protobuf:"varint,28,opt,name=sequence,proto3" json:"sequence,omitempty"`                 // of the latest event of this job
+	Executions        uint32                 `protobuf:"varint,29,opt,name=executions,proto3" json:"executions,omitempty"`             // started so far
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
 
 func (x *JobSummary) Reset() {
 	*x = JobSummary{}
-	mi := &file_api_proto_msgTypes[14]
+	mi := &file_api_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1223,7 +1353,7 @@ func (x *JobSummary) String() string {
 func (*JobSummary) ProtoMessage() {}
 
 func (x *JobSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[14]
+	mi := &file_api_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1236,7 +1366,7 @@ func (x *JobSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobSummary.ProtoReflect.Descriptor instead.
 func (*JobSummary) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{14}
+	return file_api_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *JobSummary) GetId() string {
@@ -1407,6 +1537,41 @@ func (x *JobSummary) GetTimedOut() bool {
 	return false
 }
 
+func (x *JobSummary) GetDead() uint32 {
+	if x != nil {
+		return x.Dead
+	}
+	return 0
+}
+
+func (x *JobSummary) GetHedges() uint32 {
+	if x != nil {
+		return x.Hedges
+	}
+	return 0
+}
+
+func (x *JobSummary) GetProgress() float64 {
+	if x != nil {
+		return x.Progress
+	}
+	return 0
+}
+
+func (x *JobSummary) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *JobSummary) GetExecutions() uint32 {
+	if x != nil {
+		return x.Executions
+	}
+	return 0
+}
+
 type WatchJobRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Job           string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
@@ -1416,7 +1581,7 @@ type WatchJobRequest struct {
 
 func (x *WatchJobRequest) Reset() {
 	*x = WatchJobRequest{}
-	mi := &file_api_proto_msgTypes[15]
+	mi := &file_api_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +1593,7 @@ func (x *WatchJobRequest) String() string {
 func (*WatchJobRequest) ProtoMessage() {}
 
 func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[15]
+	mi := &file_api_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +1606,7 @@ func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobRequest.ProtoReflect.Descriptor instead.
 func (*WatchJobRequest) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{15}
+	return file_api_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *WatchJobRequest) GetJob() string {
@@ -1463,7 +1628,7 @@ type WatchJobResponse struct {
 
 func (x *WatchJobResponse) Reset() {
 	*x = WatchJobResponse{}
-	mi := &file_api_proto_msgTypes[16]
+	mi := &file_api_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1475,7 +1640,7 @@ func (x *WatchJobResponse) String() string {
 func (*WatchJobResponse) ProtoMessage() {}
 
 func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[16]
+	mi := &file_api_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1488,7 +1653,7 @@ func (x *WatchJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobResponse.ProtoReflect.Descriptor instead.
 func (*WatchJobResponse) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{16}
+	return file_api_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WatchJobResponse) GetJob() *JobSummary {
@@ -1522,7 +1687,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_api_proto_msgTypes[17]
+	mi := &file_api_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1534,7 +1699,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[17]
+	mi := &file_api_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1547,7 +1712,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{17}
+	return file_api_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListJobsRequest) GetState() string {
@@ -1573,7 +1738,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_api_proto_msgTypes[18]
+	mi := &file_api_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1585,7 +1750,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[18]
+	mi := &file_api_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1598,7 +1763,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{18}
+	return file_api_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListJobsResponse) GetJobs() []*JobSummary {
@@ -1617,7 +1782,7 @@ type DescribeJobRequest struct {
 
 func (x *DescribeJobRequest) Reset() {
 	*x = DescribeJobRequest{}
-	mi := &file_api_proto_msgTypes[19]
+	mi := &file_api_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1629,7 +1794,7 @@ func (x *DescribeJobRequest) String() string {
 func (*DescribeJobRequest) ProtoMessage() {}
 
 func (x *DescribeJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[19]
+	mi := &file_api_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1642,7 +1807,7 @@ func (x *DescribeJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeJobRequest.ProtoReflect.Descriptor instead.
 func (*DescribeJobRequest) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{19}
+	return file_api_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DescribeJobRequest) GetJob() string {
@@ -1666,7 +1831,7 @@ type DescribeJobResponse struct {
 
 func (x *DescribeJobResponse) Reset() {
 	*x = DescribeJobResponse{}
-	mi := &file_api_proto_msgTypes[20]
+	mi := &file_api_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1678,7 +1843,7 @@ func (x *DescribeJobResponse) String() string {
 func (*DescribeJobResponse) ProtoMessage() {}
 
 func (x *DescribeJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[20]
+	mi := &file_api_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1691,7 +1856,7 @@ func (x *DescribeJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeJobResponse.ProtoReflect.Descriptor instead.
 func (*DescribeJobResponse) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{20}
+	return file_api_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DescribeJobResponse) GetJob() *JobSummary {
@@ -1749,7 +1914,7 @@ type Bid struct {
 
 func (x *Bid) Reset() {
 	*x = Bid{}
-	mi := &file_api_proto_msgTypes[21]
+	mi := &file_api_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1761,7 +1926,7 @@ func (x *Bid) String() string {
 func (*Bid) ProtoMessage() {}
 
 func (x *Bid) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[21]
+	mi := &file_api_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1774,7 +1939,7 @@ func (x *Bid) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bid.ProtoReflect.Descriptor instead.
 func (*Bid) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{21}
+	return file_api_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Bid) GetPeer() string {
@@ -1821,7 +1986,7 @@ type CancelJobRequest struct {
 
 func (x *CancelJobRequest) Reset() {
 	*x = CancelJobRequest{}
-	mi := &file_api_proto_msgTypes[22]
+	mi := &file_api_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1833,7 +1998,7 @@ func (x *CancelJobRequest) String() string {
 func (*CancelJobRequest) ProtoMessage() {}
 
 func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[22]
+	mi := &file_api_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1846,7 +2011,7 @@ func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJobRequest.ProtoReflect.Descriptor instead.
 func (*CancelJobRequest) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{22}
+	return file_api_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CancelJobRequest) GetJob() string {
@@ -1865,7 +2030,7 @@ type CancelJobResponse struct {
 
 func (x *CancelJobResponse) Reset() {
 	*x = CancelJobResponse{}
-	mi := &file_api_proto_msgTypes[23]
+	mi := &file_api_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1877,7 +2042,7 @@ func (x *CancelJobResponse) String() string {
 func (*CancelJobResponse) ProtoMessage() {}
 
 func (x *CancelJobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[23]
+	mi := &file_api_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1890,7 +2055,7 @@ func (x *CancelJobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJobResponse.ProtoReflect.Descriptor instead.
 func (*CancelJobResponse) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{23}
+	return file_api_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CancelJobResponse) GetState() string {
@@ -1905,13 +2070,15 @@ type JobLogsRequest struct {
 	Job           string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
 	Task          int64                  `protobuf:"varint,2,opt,name=task,proto3" json:"task,omitempty"`     // -1: all, in task order; -2: the result (reduction's, else all)
 	Stderr        bool                   `protobuf:"varint,3,opt,name=stderr,proto3" json:"stderr,omitempty"` // false: standard output
+	Follow        bool                   `protobuf:"varint,4,opt,name=follow,proto3" json:"follow,omitempty"` // go on until the job has ended
+	Offset        uint64                 `protobuf:"varint,5,opt,name=offset,proto3" json:"offset,omitempty"` // of one task's stream: begin there, to go on after a broken connection
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *JobLogsRequest) Reset() {
 	*x = JobLogsRequest{}
-	mi := &file_api_proto_msgTypes[24]
+	mi := &file_api_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1923,7 +2090,7 @@ func (x *JobLogsRequest) String() string {
 func (*JobLogsRequest) ProtoMessage() {}
 
 func (x *JobLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[24]
+	mi := &file_api_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1936,7 +2103,7 @@ func (x *JobLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobLogsRequest.ProtoReflect.Descriptor instead.
 func (*JobLogsRequest) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{24}
+	return file_api_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *JobLogsRequest) GetJob() string {
@@ -1960,6 +2127,122 @@ func (x *JobLogsRequest) GetStderr() bool {
 	return false
 }
 
+func (x *JobLogsRequest) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
+func (x *JobLogsRequest) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+// LogChunk is a piece of one stream of one task. The pieces of settled tasks are
+// of verified results; live ones are the provider's word.
+type LogChunk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	Task          uint32                 `protobuf:"varint,2,opt,name=task,proto3" json:"task,omitempty"`
+	Stderr        bool                   `protobuf:"varint,3,opt,name=stderr,proto3" json:"stderr,omitempty"`
+	Offset        uint64                 `protobuf:"varint,4,opt,name=offset,proto3" json:"offset,omitempty"` // of data in the stream, in bytes
+	Cut           uint64                 `protobuf:"varint,5,opt,name=cut,proto3" json:"cut,omitempty"`       // bytes before data that were not kept
+	Live          bool                   `protobuf:"varint,6,opt,name=live,proto3" json:"live,omitempty"`     // from an execution that is not settled
+	Note          string                 `protobuf:"bytes,7,opt,name=note,proto3" json:"note,omitempty"`      // something that a reader should know; no data then
+	Execution     string                 `protobuf:"bytes,8,opt,name=execution,proto3" json:"execution,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogChunk) Reset() {
+	*x = LogChunk{}
+	mi := &file_api_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogChunk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogChunk) ProtoMessage() {}
+
+func (x *LogChunk) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogChunk.ProtoReflect.Descriptor instead.
+func (*LogChunk) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *LogChunk) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *LogChunk) GetTask() uint32 {
+	if x != nil {
+		return x.Task
+	}
+	return 0
+}
+
+func (x *LogChunk) GetStderr() bool {
+	if x != nil {
+		return x.Stderr
+	}
+	return false
+}
+
+func (x *LogChunk) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *LogChunk) GetCut() uint64 {
+	if x != nil {
+		return x.Cut
+	}
+	return 0
+}
+
+func (x *LogChunk) GetLive() bool {
+	if x != nil {
+		return x.Live
+	}
+	return false
+}
+
+func (x *LogChunk) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *LogChunk) GetExecution() string {
+	if x != nil {
+		return x.Execution
+	}
+	return ""
+}
+
 type Chunk struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
@@ -1969,7 +2252,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_api_proto_msgTypes[25]
+	mi := &file_api_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1981,7 +2264,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[25]
+	mi := &file_api_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1994,7 +2277,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{25}
+	return file_api_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Chunk) GetData() []byte {
@@ -2004,16 +2287,1757 @@ func (x *Chunk) GetData() []byte {
 	return nil
 }
 
-type JobFilesRequest struct {
+type RetryJobRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Job           string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
+func (x *RetryJobRequest) Reset() {
+	*x = RetryJobRequest{}
+	mi := &file_api_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryJobRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryJobRequest) ProtoMessage() {}
+
+func (x *RetryJobRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryJobRequest.ProtoReflect.Descriptor instead.
+func (*RetryJobRequest) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *RetryJobRequest) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+type RetryJobResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Job           string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	Tasks         uint32                 `protobuf:"varint,2,opt,name=tasks,proto3" json:"tasks,omitempty"` // that run again
+	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryJobResponse) Reset() {
+	*x = RetryJobResponse{}
+	mi := &file_api_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryJobResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryJobResponse) ProtoMessage() {}
+
+func (x *RetryJobResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryJobResponse.ProtoReflect.Descriptor instead.
+func (*RetryJobResponse) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *RetryJobResponse) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *RetryJobResponse) GetTasks() uint32 {
+	if x != nil {
+		return x.Tasks
+	}
+	return 0
+}
+
+func (x *RetryJobResponse) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+type JobReceiptsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Job           string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JobReceiptsRequest) Reset() {
+	*x = JobReceiptsRequest{}
+	mi := &file_api_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JobReceiptsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JobReceiptsRequest) ProtoMessage() {}
+
+func (x *JobReceiptsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JobReceiptsRequest.ProtoReflect.Descriptor instead.
+func (*JobReceiptsRequest) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *JobReceiptsRequest) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+type JobReceiptsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Receipts      []*Receipt             `protobuf:"bytes,1,rep,name=receipts,proto3" json:"receipts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JobReceiptsResponse) Reset() {
+	*x = JobReceiptsResponse{}
+	mi := &file_api_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JobReceiptsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JobReceiptsResponse) ProtoMessage() {}
+
+func (x *JobReceiptsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JobReceiptsResponse.ProtoReflect.Descriptor instead.
+func (*JobReceiptsResponse) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *JobReceiptsResponse) GetReceipts() []*Receipt {
+	if x != nil {
+		return x.Receipts
+	}
+	return nil
+}
+
+type Receipt struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Task          uint32                 `protobuf:"varint,1,opt,name=task,proto3" json:"task,omitempty"`
+	Execution     string                 `protobuf:"bytes,2,opt,name=execution,proto3" json:"execution,omitempty"`
+	Peer          string                 `protobuf:"bytes,3,opt,name=peer,proto3" json:"peer,omitempty"`
+	Amount        float64                `protobuf:"fixed64,4,opt,name=amount,proto3" json:"amount,omitempty"` // credits
+	CpuSeconds    float64                `protobuf:"fixed64,5,opt,name=cpu_seconds,json=cpuSeconds,proto3" json:"cpu_seconds,omitempty"`
+	Output        string                 `protobuf:"bytes,6,opt,name=output,proto3" json:"output,omitempty"`
+	TimeMs        int64                  `protobuf:"varint,7,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	Envelope      []byte                 `protobuf:"bytes,8,opt,name=envelope,proto3" json:"envelope,omitempty"` // as it was signed
+	Reduce        bool                   `protobuf:"varint,9,opt,name=reduce,proto3" json:"reduce,omitempty"`    // of the reduction
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Receipt) Reset() {
+	*x = Receipt{}
+	mi := &file_api_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Receipt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Receipt) ProtoMessage() {}
+
+func (x *Receipt) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
+func (*Receipt) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Receipt) GetTask() uint32 {
+	if x != nil {
+		return x.Task
+	}
+	return 0
+}
+
+func (x *Receipt) GetExecution() string {
+	if x != nil {
+		return x.Execution
+	}
+	return ""
+}
+
+func (x *Receipt) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *Receipt) GetAmount() float64 {
+	if x != nil {
+		return x.Amount
+	}
+	return 0
+}
+
+func (x *Receipt) GetCpuSeconds() float64 {
+	if x != nil {
+		return x.CpuSeconds
+	}
+	return 0
+}
+
+func (x *Receipt) GetOutput() string {
+	if x != nil {
+		return x.Output
+	}
+	return ""
+}
+
+func (x *Receipt) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+func (x *Receipt) GetEnvelope() []byte {
+	if x != nil {
+		return x.Envelope
+	}
+	return nil
+}
+
+func (x *Receipt) GetReduce() bool {
+	if x != nil {
+		return x.Reduce
+	}
+	return false
+}
+
+type ExplainJobRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Job           string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainJobRequest) Reset() {
+	*x = ExplainJobRequest{}
+	mi := &file_api_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainJobRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainJobRequest) ProtoMessage() {}
+
+func (x *ExplainJobRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainJobRequest.ProtoReflect.Descriptor instead.
+func (*ExplainJobRequest) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ExplainJobRequest) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+type ExplainJobResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Job           *JobSummary            `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	Why           string                 `protobuf:"bytes,2,opt,name=why,proto3" json:"why,omitempty"`       // why it is in this state, one sentence
+	Change        []string               `protobuf:"bytes,3,rep,name=change,proto3" json:"change,omitempty"` // what would have to change, most useful first
+	Peers         []*PeerDecision        `protobuf:"bytes,4,rep,name=peers,proto3" json:"peers,omitempty"`
+	Tasks         []*TaskTrouble         `protobuf:"bytes,5,rep,name=tasks,proto3" json:"tasks,omitempty"` // those that are stuck, failed or dead
+	Needs         string                 `protobuf:"bytes,6,opt,name=needs,proto3" json:"needs,omitempty"` // what a task needs, in words
+	History       []*Transition          `protobuf:"bytes,7,rep,name=history,proto3" json:"history,omitempty"`
+	ExpiresMs     int64                  `protobuf:"varint,8,opt,name=expires_ms,json=expiresMs,proto3" json:"expires_ms,omitempty"` // when it is given up for want of progress; 0: never
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainJobResponse) Reset() {
+	*x = ExplainJobResponse{}
+	mi := &file_api_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainJobResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainJobResponse) ProtoMessage() {}
+
+func (x *ExplainJobResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainJobResponse.ProtoReflect.Descriptor instead.
+func (*ExplainJobResponse) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *ExplainJobResponse) GetJob() *JobSummary {
+	if x != nil {
+		return x.Job
+	}
+	return nil
+}
+
+func (x *ExplainJobResponse) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *ExplainJobResponse) GetChange() []string {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *ExplainJobResponse) GetPeers() []*PeerDecision {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+func (x *ExplainJobResponse) GetTasks() []*TaskTrouble {
+	if x != nil {
+		return x.Tasks
+	}
+	return nil
+}
+
+func (x *ExplainJobResponse) GetNeeds() string {
+	if x != nil {
+		return x.Needs
+	}
+	return ""
+}
+
+func (x *ExplainJobResponse) GetHistory() []*Transition {
+	if x != nil {
+		return x.History
+	}
+	return nil
+}
+
+func (x *ExplainJobResponse) GetExpiresMs() int64 {
+	if x != nil {
+		return x.ExpiresMs
+	}
+	return 0
+}
+
+// PeerDecision says why one peer was or was not chosen.
+type PeerDecision struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	Verdict       string                 `protobuf:"bytes,2,opt,name=verdict,proto3" json:"verdict,omitempty"` // chosen, available, refused, unfit, unreachable, distrusted, resting, silent, lost
+	Class         string                 `protobuf:"bytes,3,opt,name=class,proto3" json:"class,omitempty"`     // requirement, price, policy, trust, reach, bid, capacity, none
+	Detail        string                 `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
+	Change        string                 `protobuf:"bytes,5,opt,name=change,proto3" json:"change,omitempty"`  // what would make it fit; "" if nothing is known to
+	Signed        bool                   `protobuf:"varint,6,opt,name=signed,proto3" json:"signed,omitempty"` // the detail is the peer's signed word
+	Executions    uint32                 `protobuf:"varint,7,opt,name=executions,proto3" json:"executions,omitempty"`
+	Answered      uint32                 `protobuf:"varint,8,opt,name=answered,proto3" json:"answered,omitempty"`
+	Failed        uint32                 `protobuf:"varint,9,opt,name=failed,proto3" json:"failed,omitempty"`
+	Price         float64                `protobuf:"fixed64,10,opt,name=price,proto3" json:"price,omitempty"`
+	TimeMs        int64                  `protobuf:"varint,11,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"` // of the refusal or bid
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerDecision) Reset() {
+	*x = PeerDecision{}
+	mi := &file_api_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerDecision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerDecision) ProtoMessage() {}
+
+func (x *PeerDecision) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerDecision.ProtoReflect.Descriptor instead.
+func (*PeerDecision) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *PeerDecision) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *PeerDecision) GetVerdict() string {
+	if x != nil {
+		return x.Verdict
+	}
+	return ""
+}
+
+func (x *PeerDecision) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *PeerDecision) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *PeerDecision) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *PeerDecision) GetSigned() bool {
+	if x != nil {
+		return x.Signed
+	}
+	return false
+}
+
+func (x *PeerDecision) GetExecutions() uint32 {
+	if x != nil {
+		return x.Executions
+	}
+	return 0
+}
+
+func (x *PeerDecision) GetAnswered() uint32 {
+	if x != nil {
+		return x.Answered
+	}
+	return 0
+}
+
+func (x *PeerDecision) GetFailed() uint32 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *PeerDecision) GetPrice() float64 {
+	if x != nil {
+		return x.Price
+	}
+	return 0
+}
+
+func (x *PeerDecision) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+type TaskTrouble struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Task          uint32                 `protobuf:"varint,1,opt,name=task,proto3" json:"task,omitempty"`
+	State         string                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	Why           string                 `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
+	Executions    []*Execution           `protobuf:"bytes,4,rep,name=executions,proto3" json:"executions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskTrouble) Reset() {
+	*x = TaskTrouble{}
+	mi := &file_api_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskTrouble) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskTrouble) ProtoMessage() {}
+
+func (x *TaskTrouble) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskTrouble.ProtoReflect.Descriptor instead.
+func (*TaskTrouble) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *TaskTrouble) GetTask() uint32 {
+	if x != nil {
+		return x.Task
+	}
+	return 0
+}
+
+func (x *TaskTrouble) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *TaskTrouble) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *TaskTrouble) GetExecutions() []*Execution {
+	if x != nil {
+		return x.Executions
+	}
+	return nil
+}
+
+type EventsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Job           string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`        // "" for all of this node
+	After         uint64                 `protobuf:"varint,2,opt,name=after,proto3" json:"after,omitempty"`   // sequence number; 0: from the oldest that is kept
+	Follow        bool                   `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"` // false: what is kept, then end
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventsRequest) Reset() {
+	*x = EventsRequest{}
+	mi := &file_api_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventsRequest) ProtoMessage() {}
+
+func (x *EventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
+func (*EventsRequest) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *EventsRequest) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *EventsRequest) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *EventsRequest) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
+// Event is something that happened. Numbers grow by one and survive a restart.
+type Event struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sequence      uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	TimeMs        int64                  `protobuf:"varint,2,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	Kind          string                 `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"` // job, task, execution, lease, progress, provider, node
+	Job           string                 `protobuf:"bytes,4,opt,name=job,proto3" json:"job,omitempty"`
+	Task          uint32                 `protobuf:"varint,5,opt,name=task,proto3" json:"task,omitempty"`
+	Execution     string                 `protobuf:"bytes,6,opt,name=execution,proto3" json:"execution,omitempty"`
+	Peer          string                 `protobuf:"bytes,7,opt,name=peer,proto3" json:"peer,omitempty"`
+	State         string                 `protobuf:"bytes,8,opt,name=state,proto3" json:"state,omitempty"`
+	Text          string                 `protobuf:"bytes,9,opt,name=text,proto3" json:"text,omitempty"`
+	Progress      *Progress              `protobuf:"bytes,10,opt,name=progress,proto3" json:"progress,omitempty"`
+	Gap           bool                   `protobuf:"varint,11,opt,name=gap,proto3" json:"gap,omitempty"` // events between the one before and this one are gone
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Event) Reset() {
+	*x = Event{}
+	mi := &file_api_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Event) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Event) ProtoMessage() {}
+
+func (x *Event) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Event.ProtoReflect.Descriptor instead.
+func (*Event) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *Event) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *Event) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+func (x *Event) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Event) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *Event) GetTask() uint32 {
+	if x != nil {
+		return x.Task
+	}
+	return 0
+}
+
+func (x *Event) GetExecution() string {
+	if x != nil {
+		return x.Execution
+	}
+	return ""
+}
+
+func (x *Event) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *Event) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Event) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Event) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *Event) GetGap() bool {
+	if x != nil {
+		return x.Gap
+	}
+	return false
+}
+
+type ExplainProviderRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SinceMs       int64                  `protobuf:"varint,1,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"` // Unix milliseconds; 0: the last hour
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainProviderRequest) Reset() {
+	*x = ExplainProviderRequest{}
+	mi := &file_api_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainProviderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainProviderRequest) ProtoMessage() {}
+
+func (x *ExplainProviderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainProviderRequest.ProtoReflect.Descriptor instead.
+func (*ExplainProviderRequest) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ExplainProviderRequest) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
+type ExplainProviderResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Enabled       bool                   `protobuf:"varint,1,opt,name=enabled,proto3" json:"enabled,omitempty"`
+	WhyNot        string                 `protobuf:"bytes,2,opt,name=why_not,json=whyNot,proto3" json:"why_not,omitempty"` // why it takes nothing at all now
+	Seen          uint64                 `protobuf:"varint,3,opt,name=seen,proto3" json:"seen,omitempty"`                  // announcements
+	Bids          uint64                 `protobuf:"varint,4,opt,name=bids,proto3" json:"bids,omitempty"`
+	Won           uint64                 `protobuf:"varint,5,opt,name=won,proto3" json:"won,omitempty"` // awards taken
+	Executions    uint64                 `protobuf:"varint,6,opt,name=executions,proto3" json:"executions,omitempty"`
+	Recent        []*Considered          `protobuf:"bytes,7,rep,name=recent,proto3" json:"recent,omitempty"`   // the newest first
+	Reasons       []*Count               `protobuf:"bytes,8,rep,name=reasons,proto3" json:"reasons,omitempty"` // why not, the most frequent first
+	Change        []string               `protobuf:"bytes,9,rep,name=change,proto3" json:"change,omitempty"`   // the smallest changes that would have won more, best first
+	SinceMs       int64                  `protobuf:"varint,10,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
+	Summary       string                 `protobuf:"bytes,11,opt,name=summary,proto3" json:"summary,omitempty"` // one sentence
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainProviderResponse) Reset() {
+	*x = ExplainProviderResponse{}
+	mi := &file_api_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainProviderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainProviderResponse) ProtoMessage() {}
+
+func (x *ExplainProviderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainProviderResponse.ProtoReflect.Descriptor instead.
+func (*ExplainProviderResponse) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ExplainProviderResponse) GetEnabled() bool {
+	if x != nil {
+		return x.Enabled
+	}
+	return false
+}
+
+func (x *ExplainProviderResponse) GetWhyNot() string {
+	if x != nil {
+		return x.WhyNot
+	}
+	return ""
+}
+
+func (x *ExplainProviderResponse) GetSeen() uint64 {
+	if x != nil {
+		return x.Seen
+	}
+	return 0
+}
+
+func (x *ExplainProviderResponse) GetBids() uint64 {
+	if x != nil {
+		return x.Bids
+	}
+	return 0
+}
+
+func (x *ExplainProviderResponse) GetWon() uint64 {
+	if x != nil {
+		return x.Won
+	}
+	return 0
+}
+
+func (x *ExplainProviderResponse) GetExecutions() uint64 {
+	if x != nil {
+		return x.Executions
+	}
+	return 0
+}
+
+func (x *ExplainProviderResponse) GetRecent() []*Considered {
+	if x != nil {
+		return x.Recent
+	}
+	return nil
+}
+
+func (x *ExplainProviderResponse) GetReasons() []*Count {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+func (x *ExplainProviderResponse) GetChange() []string {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *ExplainProviderResponse) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
+func (x *ExplainProviderResponse) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
+type Considered struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TimeMs        int64                  `protobuf:"varint,1,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	Job           string                 `protobuf:"bytes,2,opt,name=job,proto3" json:"job,omitempty"`
+	Requester     string                 `protobuf:"bytes,3,opt,name=requester,proto3" json:"requester,omitempty"`
+	Outcome       string                 `protobuf:"bytes,4,opt,name=outcome,proto3" json:"outcome,omitempty"` // refused, unreached, lost, open, won
+	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	Detail        string                 `protobuf:"bytes,6,opt,name=detail,proto3" json:"detail,omitempty"`
+	Change        string                 `protobuf:"bytes,7,opt,name=change,proto3" json:"change,omitempty"`
+	Tasks         uint32                 `protobuf:"varint,8,opt,name=tasks,proto3" json:"tasks,omitempty"`
+	MaxPrice      float64                `protobuf:"fixed64,9,opt,name=max_price,json=maxPrice,proto3" json:"max_price,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Considered) Reset() {
+	*x = Considered{}
+	mi := &file_api_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Considered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Considered) ProtoMessage() {}
+
+func (x *Considered) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Considered.ProtoReflect.Descriptor instead.
+func (*Considered) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *Considered) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+func (x *Considered) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *Considered) GetRequester() string {
+	if x != nil {
+		return x.Requester
+	}
+	return ""
+}
+
+func (x *Considered) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *Considered) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Considered) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *Considered) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *Considered) GetTasks() uint32 {
+	if x != nil {
+		return x.Tasks
+	}
+	return 0
+}
+
+func (x *Considered) GetMaxPrice() float64 {
+	if x != nil {
+		return x.MaxPrice
+	}
+	return 0
+}
+
+type Count struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Text          string                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	Count         uint64                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Count) Reset() {
+	*x = Count{}
+	mi := &file_api_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Count) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Count) ProtoMessage() {}
+
+func (x *Count) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Count.ProtoReflect.Descriptor instead.
+func (*Count) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *Count) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Count) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+type DrainRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	On            bool                   `protobuf:"varint,1,opt,name=on,proto3" json:"on,omitempty"`
+	Wait          bool                   `protobuf:"varint,2,opt,name=wait,proto3" json:"wait,omitempty"`                            // answer when nothing runs any more
+	TimeoutMs     int64                  `protobuf:"varint,3,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"` // of waiting; 0: none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainRequest) Reset() {
+	*x = DrainRequest{}
+	mi := &file_api_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainRequest) ProtoMessage() {}
+
+func (x *DrainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
+func (*DrainRequest) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *DrainRequest) GetOn() bool {
+	if x != nil {
+		return x.On
+	}
+	return false
+}
+
+func (x *DrainRequest) GetWait() bool {
+	if x != nil {
+		return x.Wait
+	}
+	return false
+}
+
+func (x *DrainRequest) GetTimeoutMs() int64 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+type DrainResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Draining      bool                   `protobuf:"varint,1,opt,name=draining,proto3" json:"draining,omitempty"`
+	Running       uint32                 `protobuf:"varint,2,opt,name=running,proto3" json:"running,omitempty"`
+	Queued        uint32                 `protobuf:"varint,3,opt,name=queued,proto3" json:"queued,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainResponse) Reset() {
+	*x = DrainResponse{}
+	mi := &file_api_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainResponse) ProtoMessage() {}
+
+func (x *DrainResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
+func (*DrainResponse) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *DrainResponse) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
+func (x *DrainResponse) GetRunning() uint32 {
+	if x != nil {
+		return x.Running
+	}
+	return 0
+}
+
+func (x *DrainResponse) GetQueued() uint32 {
+	if x != nil {
+		return x.Queued
+	}
+	return 0
+}
+
+// Rules are what the owner of a machine says about lending it. An empty list or
+// a zero means: no such rule.
+type Rules struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Hours          []string               `protobuf:"bytes,1,rep,name=hours,proto3" json:"hours,omitempty"`                                           // "mon-fri 18:00-08:00", local time; none: always
+	IdleOnly       bool                   `protobuf:"varint,2,opt,name=idle_only,json=idleOnly,proto3" json:"idle_only,omitempty"`                    // only while nobody else uses the machine
+	OnBattery      bool                   `protobuf:"varint,3,opt,name=on_battery,json=onBattery,proto3" json:"on_battery,omitempty"`                 // also while it runs on battery
+	MaxTemperature float64                `protobuf:"fixed64,4,opt,name=max_temperature,json=maxTemperature,proto3" json:"max_temperature,omitempty"` // °C
+	Cpu            float64                `protobuf:"fixed64,5,opt,name=cpu,proto3" json:"cpu,omitempty"`                                             // cores
+	Memory         uint64                 `protobuf:"varint,6,opt,name=memory,proto3" json:"memory,omitempty"`                                        // bytes
+	Disk           uint64                 `protobuf:"varint,7,opt,name=disk,proto3" json:"disk,omitempty"`                                            // bytes
+	Slots          uint32                 `protobuf:"varint,8,opt,name=slots,proto3" json:"slots,omitempty"`
+	Allow          []string               `protobuf:"bytes,9,rep,name=allow,proto3" json:"allow,omitempty"` // requesters
+	Deny           []string               `protobuf:"bytes,10,rep,name=deny,proto3" json:"deny,omitempty"`
+	AllowPrograms  []string               `protobuf:"bytes,11,rep,name=allow_programs,json=allowPrograms,proto3" json:"allow_programs,omitempty"` // CIDs or names of programs
+	DenyPrograms   []string               `protobuf:"bytes,12,rep,name=deny_programs,json=denyPrograms,proto3" json:"deny_programs,omitempty"`
+	Price          float64                `protobuf:"fixed64,13,opt,name=price,proto3" json:"price,omitempty"`
+	MaxLoad        float64                `protobuf:"fixed64,14,opt,name=max_load,json=maxLoad,proto3" json:"max_load,omitempty"` // load average per core of others' work above which idle_only holds back; 0: 0.25
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Rules) Reset() {
+	*x = Rules{}
+	mi := &file_api_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rules) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rules) ProtoMessage() {}
+
+func (x *Rules) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rules.ProtoReflect.Descriptor instead.
+func (*Rules) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *Rules) GetHours() []string {
+	if x != nil {
+		return x.Hours
+	}
+	return nil
+}
+
+func (x *Rules) GetIdleOnly() bool {
+	if x != nil {
+		return x.IdleOnly
+	}
+	return false
+}
+
+func (x *Rules) GetOnBattery() bool {
+	if x != nil {
+		return x.OnBattery
+	}
+	return false
+}
+
+func (x *Rules) GetMaxTemperature() float64 {
+	if x != nil {
+		return x.MaxTemperature
+	}
+	return 0
+}
+
+func (x *Rules) GetCpu() float64 {
+	if x != nil {
+		return x.Cpu
+	}
+	return 0
+}
+
+func (x *Rules) GetMemory() uint64 {
+	if x != nil {
+		return x.Memory
+	}
+	return 0
+}
+
+func (x *Rules) GetDisk() uint64 {
+	if x != nil {
+		return x.Disk
+	}
+	return 0
+}
+
+func (x *Rules) GetSlots() uint32 {
+	if x != nil {
+		return x.Slots
+	}
+	return 0
+}
+
+func (x *Rules) GetAllow() []string {
+	if x != nil {
+		return x.Allow
+	}
+	return nil
+}
+
+func (x *Rules) GetDeny() []string {
+	if x != nil {
+		return x.Deny
+	}
+	return nil
+}
+
+func (x *Rules) GetAllowPrograms() []string {
+	if x != nil {
+		return x.AllowPrograms
+	}
+	return nil
+}
+
+func (x *Rules) GetDenyPrograms() []string {
+	if x != nil {
+		return x.DenyPrograms
+	}
+	return nil
+}
+
+func (x *Rules) GetPrice() float64 {
+	if x != nil {
+		return x.Price
+	}
+	return 0
+}
+
+func (x *Rules) GetMaxLoad() float64 {
+	if x != nil {
+		return x.MaxLoad
+	}
+	return 0
+}
+
+type RulesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Change        *Rules                 `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"` // unset: only look
+	Fields        []string               `protobuf:"bytes,2,rep,name=fields,proto3" json:"fields,omitempty"` // names of the fields of change to take
+	Save          bool                   `protobuf:"varint,3,opt,name=save,proto3" json:"save,omitempty"`    // into the configuration as well
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RulesRequest) Reset() {
+	*x = RulesRequest{}
+	mi := &file_api_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RulesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RulesRequest) ProtoMessage() {}
+
+func (x *RulesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RulesRequest.ProtoReflect.Descriptor instead.
+func (*RulesRequest) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *RulesRequest) GetChange() *Rules {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *RulesRequest) GetFields() []string {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *RulesRequest) GetSave() bool {
+	if x != nil {
+		return x.Save
+	}
+	return false
+}
+
+type RulesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rules         *Rules                 `protobuf:"bytes,1,opt,name=rules,proto3" json:"rules,omitempty"`
+	Lending       bool                   `protobuf:"varint,2,opt,name=lending,proto3" json:"lending,omitempty"`
+	WhyNot        string                 `protobuf:"bytes,3,opt,name=why_not,json=whyNot,proto3" json:"why_not,omitempty"` // the rule that holds back now
+	Notes         []string               `protobuf:"bytes,4,rep,name=notes,proto3" json:"notes,omitempty"`                 // e.g. this host tells no temperature
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RulesResponse) Reset() {
+	*x = RulesResponse{}
+	mi := &file_api_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RulesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RulesResponse) ProtoMessage() {}
+
+func (x *RulesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RulesResponse.ProtoReflect.Descriptor instead.
+func (*RulesResponse) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *RulesResponse) GetRules() *Rules {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *RulesResponse) GetLending() bool {
+	if x != nil {
+		return x.Lending
+	}
+	return false
+}
+
+func (x *RulesResponse) GetWhyNot() string {
+	if x != nil {
+		return x.WhyNot
+	}
+	return ""
+}
+
+func (x *RulesResponse) GetNotes() []string {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+type DoctorRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Deep          bool                   `protobuf:"varint,1,opt,name=deep,proto3" json:"deep,omitempty"` // run a program in the sandbox, too
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DoctorRequest) Reset() {
+	*x = DoctorRequest{}
+	mi := &file_api_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DoctorRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DoctorRequest) ProtoMessage() {}
+
+func (x *DoctorRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DoctorRequest.ProtoReflect.Descriptor instead.
+func (*DoctorRequest) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *DoctorRequest) GetDeep() bool {
+	if x != nil {
+		return x.Deep
+	}
+	return false
+}
+
+type DoctorResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Findings      []*Finding             `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DoctorResponse) Reset() {
+	*x = DoctorResponse{}
+	mi := &file_api_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DoctorResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DoctorResponse) ProtoMessage() {}
+
+func (x *DoctorResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DoctorResponse.ProtoReflect.Descriptor instead.
+func (*DoctorResponse) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *DoctorResponse) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+type Finding struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Area          string                 `protobuf:"bytes,1,opt,name=area,proto3" json:"area,omitempty"`   // reachability, ports, clock, disk, sandbox, bootstrap, version, peers, provider, jobs
+	Level         string                 `protobuf:"bytes,2,opt,name=level,proto3" json:"level,omitempty"` // ok, note, warning, problem
+	Detail        string                 `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	Fix           string                 `protobuf:"bytes,4,opt,name=fix,proto3" json:"fix,omitempty"` // what to do; "" if nothing
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Finding) Reset() {
+	*x = Finding{}
+	mi := &file_api_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Finding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Finding) ProtoMessage() {}
+
+func (x *Finding) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Finding.ProtoReflect.Descriptor instead.
+func (*Finding) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *Finding) GetArea() string {
+	if x != nil {
+		return x.Area
+	}
+	return ""
+}
+
+func (x *Finding) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *Finding) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *Finding) GetFix() string {
+	if x != nil {
+		return x.Fix
+	}
+	return ""
+}
+
+type BundleRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BundleRequest) Reset() {
+	*x = BundleRequest{}
+	mi := &file_api_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BundleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BundleRequest) ProtoMessage() {}
+
+func (x *BundleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BundleRequest.ProtoReflect.Descriptor instead.
+func (*BundleRequest) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{51}
+}
+
+type JobFilesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Job           string                 `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
+	Partial       bool                   `protobuf:"varint,2,opt,name=partial,proto3" json:"partial,omitempty"` // what there is so far of a job that still runs
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
 func (x *JobFilesRequest) Reset() {
 	*x = JobFilesRequest{}
-	mi := &file_api_proto_msgTypes[26]
+	mi := &file_api_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2025,7 +4049,7 @@ func (x *JobFilesRequest) String() string {
 func (*JobFilesRequest) ProtoMessage() {}
 
 func (x *JobFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[26]
+	mi := &file_api_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2038,7 +4062,7 @@ func (x *JobFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JobFilesRequest.ProtoReflect.Descriptor instead.
 func (*JobFilesRequest) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{26}
+	return file_api_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *JobFilesRequest) GetJob() string {
@@ -2046,6 +4070,13 @@ func (x *JobFilesRequest) GetJob() string {
 		return x.Job
 	}
 	return ""
+}
+
+func (x *JobFilesRequest) GetPartial() bool {
+	if x != nil {
+		return x.Partial
+	}
+	return false
 }
 
 // FileChunk: files in order; a new path starts a new file.
@@ -2062,7 +4093,7 @@ type FileChunk struct {
 
 func (x *FileChunk) Reset() {
 	*x = FileChunk{}
-	mi := &file_api_proto_msgTypes[27]
+	mi := &file_api_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2074,7 +4105,7 @@ func (x *FileChunk) String() string {
 func (*FileChunk) ProtoMessage() {}
 
 func (x *FileChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[27]
+	mi := &file_api_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2087,7 +4118,7 @@ func (x *FileChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileChunk.ProtoReflect.Descriptor instead.
 func (*FileChunk) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{27}
+	return file_api_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *FileChunk) GetPath() string {
@@ -2134,7 +4165,7 @@ type ListPeersRequest struct {
 
 func (x *ListPeersRequest) Reset() {
 	*x = ListPeersRequest{}
-	mi := &file_api_proto_msgTypes[28]
+	mi := &file_api_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2146,7 +4177,7 @@ func (x *ListPeersRequest) String() string {
 func (*ListPeersRequest) ProtoMessage() {}
 
 func (x *ListPeersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[28]
+	mi := &file_api_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2159,7 +4190,7 @@ func (x *ListPeersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPeersRequest.ProtoReflect.Descriptor instead.
 func (*ListPeersRequest) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{28}
+	return file_api_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListPeersRequest) GetCan() string {
@@ -2178,7 +4209,7 @@ type ListPeersResponse struct {
 
 func (x *ListPeersResponse) Reset() {
 	*x = ListPeersResponse{}
-	mi := &file_api_proto_msgTypes[29]
+	mi := &file_api_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2190,7 +4221,7 @@ func (x *ListPeersResponse) String() string {
 func (*ListPeersResponse) ProtoMessage() {}
 
 func (x *ListPeersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[29]
+	mi := &file_api_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2203,7 +4234,7 @@ func (x *ListPeersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPeersResponse.ProtoReflect.Descriptor instead.
 func (*ListPeersResponse) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{29}
+	return file_api_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ListPeersResponse) GetPeers() []*Peer {
@@ -2230,7 +4261,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_api_proto_msgTypes[30]
+	mi := &file_api_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2242,7 +4273,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[30]
+	mi := &file_api_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2255,7 +4286,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{30}
+	return file_api_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Peer) GetId() string {
@@ -2340,7 +4371,7 @@ type Advert struct {
 
 func (x *Advert) Reset() {
 	*x = Advert{}
-	mi := &file_api_proto_msgTypes[31]
+	mi := &file_api_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2352,7 +4383,7 @@ func (x *Advert) String() string {
 func (*Advert) ProtoMessage() {}
 
 func (x *Advert) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[31]
+	mi := &file_api_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2365,7 +4396,7 @@ func (x *Advert) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Advert.ProtoReflect.Descriptor instead.
 func (*Advert) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{31}
+	return file_api_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Advert) GetExecutor() string {
@@ -2454,7 +4485,7 @@ type ConnectPeerRequest struct {
 
 func (x *ConnectPeerRequest) Reset() {
 	*x = ConnectPeerRequest{}
-	mi := &file_api_proto_msgTypes[32]
+	mi := &file_api_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2466,7 +4497,7 @@ func (x *ConnectPeerRequest) String() string {
 func (*ConnectPeerRequest) ProtoMessage() {}
 
 func (x *ConnectPeerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[32]
+	mi := &file_api_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2479,7 +4510,7 @@ func (x *ConnectPeerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectPeerRequest.ProtoReflect.Descriptor instead.
 func (*ConnectPeerRequest) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{32}
+	return file_api_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ConnectPeerRequest) GetAddr() string {
@@ -2498,7 +4529,7 @@ type ConnectPeerResponse struct {
 
 func (x *ConnectPeerResponse) Reset() {
 	*x = ConnectPeerResponse{}
-	mi := &file_api_proto_msgTypes[33]
+	mi := &file_api_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2510,7 +4541,7 @@ func (x *ConnectPeerResponse) String() string {
 func (*ConnectPeerResponse) ProtoMessage() {}
 
 func (x *ConnectPeerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[33]
+	mi := &file_api_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2523,7 +4554,7 @@ func (x *ConnectPeerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectPeerResponse.ProtoReflect.Descriptor instead.
 func (*ConnectPeerResponse) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{33}
+	return file_api_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ConnectPeerResponse) GetId() string {
@@ -2541,7 +4572,7 @@ type PeerIDRequest struct {
 
 func (x *PeerIDRequest) Reset() {
 	*x = PeerIDRequest{}
-	mi := &file_api_proto_msgTypes[34]
+	mi := &file_api_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2553,7 +4584,7 @@ func (x *PeerIDRequest) String() string {
 func (*PeerIDRequest) ProtoMessage() {}
 
 func (x *PeerIDRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[34]
+	mi := &file_api_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2566,7 +4597,7 @@ func (x *PeerIDRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerIDRequest.ProtoReflect.Descriptor instead.
 func (*PeerIDRequest) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{34}
+	return file_api_proto_rawDescGZIP(), []int{60}
 }
 
 type PeerIDResponse struct {
@@ -2579,7 +4610,7 @@ type PeerIDResponse struct {
 
 func (x *PeerIDResponse) Reset() {
 	*x = PeerIDResponse{}
-	mi := &file_api_proto_msgTypes[35]
+	mi := &file_api_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2591,7 +4622,7 @@ func (x *PeerIDResponse) String() string {
 func (*PeerIDResponse) ProtoMessage() {}
 
 func (x *PeerIDResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[35]
+	mi := &file_api_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2604,7 +4635,7 @@ func (x *PeerIDResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerIDResponse.ProtoReflect.Descriptor instead.
 func (*PeerIDResponse) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{35}
+	return file_api_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *PeerIDResponse) GetId() string {
@@ -2629,7 +4660,7 @@ type ProviderStatusRequest struct {
 
 func (x *ProviderStatusRequest) Reset() {
 	*x = ProviderStatusRequest{}
-	mi := &file_api_proto_msgTypes[36]
+	mi := &file_api_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2641,7 +4672,7 @@ func (x *ProviderStatusRequest) String() string {
 func (*ProviderStatusRequest) ProtoMessage() {}
 
 func (x *ProviderStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[36]
+	mi := &file_api_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2654,7 +4685,7 @@ func (x *ProviderStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProviderStatusRequest.ProtoReflect.Descriptor instead.
 func (*ProviderStatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{36}
+	return file_api_proto_rawDescGZIP(), []int{62}
 }
 
 type ProviderStatusResponse struct {
@@ -2675,13 +4706,17 @@ type ProviderStatusResponse struct {
 	Layers        []string               `protobuf:"bytes,14,rep,name=layers,proto3" json:"layers,omitempty"`
 	Engine        string                 `protobuf:"bytes,15,opt,name=engine,proto3" json:"engine,omitempty"`
 	Refusals      map[string]uint64      `protobuf:"bytes,16,rep,name=refusals,proto3" json:"refusals,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // by reason
+	Draining      bool                   `protobuf:"varint,17,opt,name=draining,proto3" json:"draining,omitempty"`
+	HeldBack      string                 `protobuf:"bytes,18,opt,name=held_back,json=heldBack,proto3" json:"held_back,omitempty"` // the owner's rule that holds back now
+	Guests        []*Guest               `protobuf:"bytes,19,rep,name=guests,proto3" json:"guests,omitempty"`                     // running now
+	Kept          uint32                 `protobuf:"varint,20,opt,name=kept,proto3" json:"kept,omitempty"`                        // finished results that wait for their requester
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ProviderStatusResponse) Reset() {
 	*x = ProviderStatusResponse{}
-	mi := &file_api_proto_msgTypes[37]
+	mi := &file_api_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2693,7 +4728,7 @@ func (x *ProviderStatusResponse) String() string {
 func (*ProviderStatusResponse) ProtoMessage() {}
 
 func (x *ProviderStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[37]
+	mi := &file_api_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2706,7 +4741,7 @@ func (x *ProviderStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProviderStatusResponse.ProtoReflect.Descriptor instead.
 func (*ProviderStatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{37}
+	return file_api_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ProviderStatusResponse) GetEnabled() bool {
@@ -2821,6 +4856,119 @@ func (x *ProviderStatusResponse) GetRefusals() map[string]uint64 {
 	return nil
 }
 
+func (x *ProviderStatusResponse) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
+func (x *ProviderStatusResponse) GetHeldBack() string {
+	if x != nil {
+		return x.HeldBack
+	}
+	return ""
+}
+
+func (x *ProviderStatusResponse) GetGuests() []*Guest {
+	if x != nil {
+		return x.Guests
+	}
+	return nil
+}
+
+func (x *ProviderStatusResponse) GetKept() uint32 {
+	if x != nil {
+		return x.Kept
+	}
+	return 0
+}
+
+// Guest is an execution that runs here for somebody.
+type Guest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Execution     string                 `protobuf:"bytes,1,opt,name=execution,proto3" json:"execution,omitempty"`
+	Job           string                 `protobuf:"bytes,2,opt,name=job,proto3" json:"job,omitempty"`
+	Requester     string                 `protobuf:"bytes,3,opt,name=requester,proto3" json:"requester,omitempty"`
+	StartedMs     int64                  `protobuf:"varint,4,opt,name=started_ms,json=startedMs,proto3" json:"started_ms,omitempty"`
+	Progress      *Progress              `protobuf:"bytes,5,opt,name=progress,proto3" json:"progress,omitempty"`
+	Orphan        bool                   `protobuf:"varint,6,opt,name=orphan,proto3" json:"orphan,omitempty"` // its requester is out of touch
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Guest) Reset() {
+	*x = Guest{}
+	mi := &file_api_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Guest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Guest) ProtoMessage() {}
+
+func (x *Guest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Guest.ProtoReflect.Descriptor instead.
+func (*Guest) Descriptor() ([]byte, []int) {
+	return file_api_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *Guest) GetExecution() string {
+	if x != nil {
+		return x.Execution
+	}
+	return ""
+}
+
+func (x *Guest) GetJob() string {
+	if x != nil {
+		return x.Job
+	}
+	return ""
+}
+
+func (x *Guest) GetRequester() string {
+	if x != nil {
+		return x.Requester
+	}
+	return ""
+}
+
+func (x *Guest) GetStartedMs() int64 {
+	if x != nil {
+		return x.StartedMs
+	}
+	return 0
+}
+
+func (x *Guest) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *Guest) GetOrphan() bool {
+	if x != nil {
+		return x.Orphan
+	}
+	return false
+}
+
 type ListTrustRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2829,7 +4977,7 @@ type ListTrustRequest struct {
 
 func (x *ListTrustRequest) Reset() {
 	*x = ListTrustRequest{}
-	mi := &file_api_proto_msgTypes[38]
+	mi := &file_api_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2841,7 +4989,7 @@ func (x *ListTrustRequest) String() string {
 func (*ListTrustRequest) ProtoMessage() {}
 
 func (x *ListTrustRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[38]
+	mi := &file_api_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2854,7 +5002,7 @@ func (x *ListTrustRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTrustRequest.ProtoReflect.Descriptor instead.
 func (*ListTrustRequest) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{38}
+	return file_api_proto_rawDescGZIP(), []int{65}
 }
 
 type ListTrustResponse struct {
@@ -2866,7 +5014,7 @@ type ListTrustResponse struct {
 
 func (x *ListTrustResponse) Reset() {
 	*x = ListTrustResponse{}
-	mi := &file_api_proto_msgTypes[39]
+	mi := &file_api_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2878,7 +5026,7 @@ func (x *ListTrustResponse) String() string {
 func (*ListTrustResponse) ProtoMessage() {}
 
 func (x *ListTrustResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[39]
+	mi := &file_api_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2891,7 +5039,7 @@ func (x *ListTrustResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTrustResponse.ProtoReflect.Descriptor instead.
 func (*ListTrustResponse) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{39}
+	return file_api_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ListTrustResponse) GetPeers() []*Standing {
@@ -2916,7 +5064,7 @@ type Standing struct {
 
 func (x *Standing) Reset() {
 	*x = Standing{}
-	mi := &file_api_proto_msgTypes[40]
+	mi := &file_api_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2928,7 +5076,7 @@ func (x *Standing) String() string {
 func (*Standing) ProtoMessage() {}
 
 func (x *Standing) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[40]
+	mi := &file_api_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2941,7 +5089,7 @@ func (x *Standing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Standing.ProtoReflect.Descriptor instead.
 func (*Standing) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{40}
+	return file_api_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Standing) GetPeer() string {
@@ -3002,7 +5150,7 @@ type ShowTrustRequest struct {
 
 func (x *ShowTrustRequest) Reset() {
 	*x = ShowTrustRequest{}
-	mi := &file_api_proto_msgTypes[41]
+	mi := &file_api_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3014,7 +5162,7 @@ func (x *ShowTrustRequest) String() string {
 func (*ShowTrustRequest) ProtoMessage() {}
 
 func (x *ShowTrustRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[41]
+	mi := &file_api_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3027,7 +5175,7 @@ func (x *ShowTrustRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowTrustRequest.ProtoReflect.Descriptor instead.
 func (*ShowTrustRequest) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{41}
+	return file_api_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ShowTrustRequest) GetPeer() string {
@@ -3047,7 +5195,7 @@ type ShowTrustResponse struct {
 
 func (x *ShowTrustResponse) Reset() {
 	*x = ShowTrustResponse{}
-	mi := &file_api_proto_msgTypes[42]
+	mi := &file_api_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3059,7 +5207,7 @@ func (x *ShowTrustResponse) String() string {
 func (*ShowTrustResponse) ProtoMessage() {}
 
 func (x *ShowTrustResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[42]
+	mi := &file_api_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3072,7 +5220,7 @@ func (x *ShowTrustResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowTrustResponse.ProtoReflect.Descriptor instead.
 func (*ShowTrustResponse) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{42}
+	return file_api_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ShowTrustResponse) GetStanding() *Standing {
@@ -3106,7 +5254,7 @@ type Evidence struct {
 
 func (x *Evidence) Reset() {
 	*x = Evidence{}
-	mi := &file_api_proto_msgTypes[43]
+	mi := &file_api_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3118,7 +5266,7 @@ func (x *Evidence) String() string {
 func (*Evidence) ProtoMessage() {}
 
 func (x *Evidence) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[43]
+	mi := &file_api_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3131,7 +5279,7 @@ func (x *Evidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Evidence.ProtoReflect.Descriptor instead.
 func (*Evidence) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{43}
+	return file_api_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Evidence) GetTimeMs() int64 {
@@ -3207,7 +5355,7 @@ type AddBlobRequest struct {
 
 func (x *AddBlobRequest) Reset() {
 	*x = AddBlobRequest{}
-	mi := &file_api_proto_msgTypes[44]
+	mi := &file_api_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3219,7 +5367,7 @@ func (x *AddBlobRequest) String() string {
 func (*AddBlobRequest) ProtoMessage() {}
 
 func (x *AddBlobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[44]
+	mi := &file_api_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3232,7 +5380,7 @@ func (x *AddBlobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddBlobRequest.ProtoReflect.Descriptor instead.
 func (*AddBlobRequest) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{44}
+	return file_api_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *AddBlobRequest) GetPath() string {
@@ -3261,7 +5409,7 @@ type AddBlobResponse struct {
 
 func (x *AddBlobResponse) Reset() {
 	*x = AddBlobResponse{}
-	mi := &file_api_proto_msgTypes[45]
+	mi := &file_api_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3273,7 +5421,7 @@ func (x *AddBlobResponse) String() string {
 func (*AddBlobResponse) ProtoMessage() {}
 
 func (x *AddBlobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[45]
+	mi := &file_api_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3286,7 +5434,7 @@ func (x *AddBlobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddBlobResponse.ProtoReflect.Descriptor instead.
 func (*AddBlobResponse) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{45}
+	return file_api_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *AddBlobResponse) GetCid() string {
@@ -3327,7 +5475,7 @@ type GetBlobRequest struct {
 
 func (x *GetBlobRequest) Reset() {
 	*x = GetBlobRequest{}
-	mi := &file_api_proto_msgTypes[46]
+	mi := &file_api_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3339,7 +5487,7 @@ func (x *GetBlobRequest) String() string {
 func (*GetBlobRequest) ProtoMessage() {}
 
 func (x *GetBlobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[46]
+	mi := &file_api_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3352,7 +5500,7 @@ func (x *GetBlobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBlobRequest.ProtoReflect.Descriptor instead.
 func (*GetBlobRequest) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{46}
+	return file_api_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *GetBlobRequest) GetCid() string {
@@ -3378,7 +5526,7 @@ type StatBlobRequest struct {
 
 func (x *StatBlobRequest) Reset() {
 	*x = StatBlobRequest{}
-	mi := &file_api_proto_msgTypes[47]
+	mi := &file_api_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3390,7 +5538,7 @@ func (x *StatBlobRequest) String() string {
 func (*StatBlobRequest) ProtoMessage() {}
 
 func (x *StatBlobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[47]
+	mi := &file_api_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3403,7 +5551,7 @@ func (x *StatBlobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatBlobRequest.ProtoReflect.Descriptor instead.
 func (*StatBlobRequest) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{47}
+	return file_api_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *StatBlobRequest) GetCid() string {
@@ -3428,7 +5576,7 @@ type StatBlobResponse struct {
 
 func (x *StatBlobResponse) Reset() {
 	*x = StatBlobResponse{}
-	mi := &file_api_proto_msgTypes[48]
+	mi := &file_api_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3440,7 +5588,7 @@ func (x *StatBlobResponse) String() string {
 func (*StatBlobResponse) ProtoMessage() {}
 
 func (x *StatBlobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_proto_msgTypes[48]
+	mi := &file_api_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3453,7 +5601,7 @@ func (x *StatBlobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatBlobResponse.ProtoReflect.Descriptor instead.
 func (*StatBlobResponse) Descriptor() ([]byte, []int) {
-	return file_api_proto_rawDescGZIP(), []int{48}
+	return file_api_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *StatBlobResponse) GetCid() string {
@@ -3557,7 +5705,7 @@ const file_api_proto_rawDesc = "" +
 	"\x05Input\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x14\n" +
-	"\x05split\x18\x03 \x01(\tR\x05split\"\xe1\x05\n" +
+	"\x05split\x18\x03 \x01(\tR\x05split\"\xa5\x06\n" +
 	"\x03Job\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x120\n" +
 	"\aprogram\x18\x02 \x01(\v2\x16.muster.api.v1.ProgramR\aprogram\x12,\n" +
@@ -3583,7 +5731,9 @@ const file_api_proto_rawDesc = "" +
 	"\vconstraints\x18\x10 \x03(\tR\vconstraints\x126\n" +
 	"\x06labels\x18\x11 \x03(\v2\x1e.muster.api.v1.Job.LabelsEntryR\x06labels\x12\x12\n" +
 	"\x04seed\x18\x12 \x01(\tR\x04seed\x12\x18\n" +
-	"\aprivate\x18\x13 \x01(\bR\aprivate\x1a9\n" +
+	"\aprivate\x18\x13 \x01(\bR\aprivate\x12(\n" +
+	"\x10total_timeout_ms\x18\x14 \x01(\x03R\x0etotalTimeoutMs\x12\x18\n" +
+	"\aretries\x18\x15 \x01(\rR\aretries\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"s\n" +
@@ -3604,7 +5754,7 @@ const file_api_proto_rawDesc = "" +
 	"Transition\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x17\n" +
 	"\atime_ms\x18\x02 \x01(\x03R\x06timeMs\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xfc\x01\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x87\x03\n" +
 	"\tExecution\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\tR\x04peer\x12\x12\n" +
@@ -3618,7 +5768,15 @@ const file_api_proto_rawDesc = "" +
 	"\vcpu_seconds\x18\t \x01(\x01R\n" +
 	"cpuSeconds\x12\x16\n" +
 	"\x06engine\x18\n" +
-	" \x01(\tR\x06engine\"\x89\x02\n" +
+	" \x01(\tR\x06engine\x12\x1d\n" +
+	"\n" +
+	"created_ms\x18\v \x01(\x03R\tcreatedMs\x123\n" +
+	"\bprogress\x18\f \x01(\v2\x17.muster.api.v1.ProgressR\bprogress\x12\x12\n" +
+	"\x04away\x18\r \x01(\bR\x04away\x12!\n" +
+	"\fwall_seconds\x18\x0e \x01(\x01R\vwallSeconds\":\n" +
+	"\bProgress\x12\x1a\n" +
+	"\bfraction\x18\x01 \x01(\x01R\bfraction\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\xee\x02\n" +
 	"\x04Task\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x10\n" +
@@ -3632,7 +5790,10 @@ const file_api_proto_rawDesc = "" +
 	"\n" +
 	"executions\x18\n" +
 	" \x03(\v2\x18.muster.api.v1.ExecutionR\n" +
-	"executions\"\xfa\x05\n" +
+	"executions\x12\x12\n" +
+	"\x04dead\x18\v \x01(\bR\x04dead\x12\x1a\n" +
+	"\bfailures\x18\f \x01(\rR\bfailures\x123\n" +
+	"\bprogress\x18\r \x01(\v2\x17.muster.api.v1.ProgressR\bprogress\"\xfe\x06\n" +
 	"\n" +
 	"JobSummary\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
@@ -3660,7 +5821,14 @@ const file_api_proto_rawDesc = "" +
 	"\x05local\x18\x15 \x01(\bR\x05local\x12\x1b\n" +
 	"\texit_code\x18\x16 \x01(\rR\bexitCode\x12\x14\n" +
 	"\x05notes\x18\x17 \x03(\tR\x05notes\x12\x1b\n" +
-	"\ttimed_out\x18\x18 \x01(\bR\btimedOut\x1a9\n" +
+	"\ttimed_out\x18\x18 \x01(\bR\btimedOut\x12\x12\n" +
+	"\x04dead\x18\x19 \x01(\rR\x04dead\x12\x16\n" +
+	"\x06hedges\x18\x1a \x01(\rR\x06hedges\x12\x1a\n" +
+	"\bprogress\x18\x1b \x01(\x01R\bprogress\x12\x1a\n" +
+	"\bsequence\x18\x1c \x01(\x04R\bsequence\x12\x1e\n" +
+	"\n" +
+	"executions\x18\x1d \x01(\rR\n" +
+	"executions\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"#\n" +
@@ -3693,15 +5861,175 @@ const file_api_proto_rawDesc = "" +
 	"\x10CancelJobRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\")\n" +
 	"\x11CancelJobResponse\x12\x14\n" +
-	"\x05state\x18\x01 \x01(\tR\x05state\"N\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\"~\n" +
 	"\x0eJobLogsRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x12\n" +
 	"\x04task\x18\x02 \x01(\x03R\x04task\x12\x16\n" +
-	"\x06stderr\x18\x03 \x01(\bR\x06stderr\"\x1b\n" +
+	"\x06stderr\x18\x03 \x01(\bR\x06stderr\x12\x16\n" +
+	"\x06follow\x18\x04 \x01(\bR\x06follow\x12\x16\n" +
+	"\x06offset\x18\x05 \x01(\x04R\x06offset\"\xba\x01\n" +
+	"\bLogChunk\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x12\n" +
+	"\x04task\x18\x02 \x01(\rR\x04task\x12\x16\n" +
+	"\x06stderr\x18\x03 \x01(\bR\x06stderr\x12\x16\n" +
+	"\x06offset\x18\x04 \x01(\x04R\x06offset\x12\x10\n" +
+	"\x03cut\x18\x05 \x01(\x04R\x03cut\x12\x12\n" +
+	"\x04live\x18\x06 \x01(\bR\x04live\x12\x12\n" +
+	"\x04note\x18\a \x01(\tR\x04note\x12\x1c\n" +
+	"\texecution\x18\b \x01(\tR\texecution\"\x1b\n" +
 	"\x05Chunk\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\"#\n" +
+	"\x0fRetryJobRequest\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\"P\n" +
+	"\x10RetryJobResponse\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12\x14\n" +
+	"\x05tasks\x18\x02 \x01(\rR\x05tasks\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\"&\n" +
+	"\x12JobReceiptsRequest\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\"I\n" +
+	"\x13JobReceiptsResponse\x122\n" +
+	"\breceipts\x18\x01 \x03(\v2\x16.muster.api.v1.ReceiptR\breceipts\"\xed\x01\n" +
+	"\aReceipt\x12\x12\n" +
+	"\x04task\x18\x01 \x01(\rR\x04task\x12\x1c\n" +
+	"\texecution\x18\x02 \x01(\tR\texecution\x12\x12\n" +
+	"\x04peer\x18\x03 \x01(\tR\x04peer\x12\x16\n" +
+	"\x06amount\x18\x04 \x01(\x01R\x06amount\x12\x1f\n" +
+	"\vcpu_seconds\x18\x05 \x01(\x01R\n" +
+	"cpuSeconds\x12\x16\n" +
+	"\x06output\x18\x06 \x01(\tR\x06output\x12\x17\n" +
+	"\atime_ms\x18\a \x01(\x03R\x06timeMs\x12\x1a\n" +
+	"\benvelope\x18\b \x01(\fR\benvelope\x12\x16\n" +
+	"\x06reduce\x18\t \x01(\bR\x06reduce\"%\n" +
+	"\x11ExplainJobRequest\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\"\xba\x02\n" +
+	"\x12ExplainJobResponse\x12+\n" +
+	"\x03job\x18\x01 \x01(\v2\x19.muster.api.v1.JobSummaryR\x03job\x12\x10\n" +
+	"\x03why\x18\x02 \x01(\tR\x03why\x12\x16\n" +
+	"\x06change\x18\x03 \x03(\tR\x06change\x121\n" +
+	"\x05peers\x18\x04 \x03(\v2\x1b.muster.api.v1.PeerDecisionR\x05peers\x120\n" +
+	"\x05tasks\x18\x05 \x03(\v2\x1a.muster.api.v1.TaskTroubleR\x05tasks\x12\x14\n" +
+	"\x05needs\x18\x06 \x01(\tR\x05needs\x123\n" +
+	"\ahistory\x18\a \x03(\v2\x19.muster.api.v1.TransitionR\ahistory\x12\x1d\n" +
+	"\n" +
+	"expires_ms\x18\b \x01(\x03R\texpiresMs\"\x9d\x02\n" +
+	"\fPeerDecision\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x18\n" +
+	"\averdict\x18\x02 \x01(\tR\averdict\x12\x14\n" +
+	"\x05class\x18\x03 \x01(\tR\x05class\x12\x16\n" +
+	"\x06detail\x18\x04 \x01(\tR\x06detail\x12\x16\n" +
+	"\x06change\x18\x05 \x01(\tR\x06change\x12\x16\n" +
+	"\x06signed\x18\x06 \x01(\bR\x06signed\x12\x1e\n" +
+	"\n" +
+	"executions\x18\a \x01(\rR\n" +
+	"executions\x12\x1a\n" +
+	"\banswered\x18\b \x01(\rR\banswered\x12\x16\n" +
+	"\x06failed\x18\t \x01(\rR\x06failed\x12\x14\n" +
+	"\x05price\x18\n" +
+	" \x01(\x01R\x05price\x12\x17\n" +
+	"\atime_ms\x18\v \x01(\x03R\x06timeMs\"\x83\x01\n" +
+	"\vTaskTrouble\x12\x12\n" +
+	"\x04task\x18\x01 \x01(\rR\x04task\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x10\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\x128\n" +
+	"\n" +
+	"executions\x18\x04 \x03(\v2\x18.muster.api.v1.ExecutionR\n" +
+	"executions\"O\n" +
+	"\rEventsRequest\x12\x10\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\x04R\x05after\x12\x16\n" +
+	"\x06follow\x18\x03 \x01(\bR\x06follow\"\x99\x02\n" +
+	"\x05Event\x12\x1a\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x17\n" +
+	"\atime_ms\x18\x02 \x01(\x03R\x06timeMs\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x10\n" +
+	"\x03job\x18\x04 \x01(\tR\x03job\x12\x12\n" +
+	"\x04task\x18\x05 \x01(\rR\x04task\x12\x1c\n" +
+	"\texecution\x18\x06 \x01(\tR\texecution\x12\x12\n" +
+	"\x04peer\x18\a \x01(\tR\x04peer\x12\x14\n" +
+	"\x05state\x18\b \x01(\tR\x05state\x12\x12\n" +
+	"\x04text\x18\t \x01(\tR\x04text\x123\n" +
+	"\bprogress\x18\n" +
+	" \x01(\v2\x17.muster.api.v1.ProgressR\bprogress\x12\x10\n" +
+	"\x03gap\x18\v \x01(\bR\x03gap\"3\n" +
+	"\x16ExplainProviderRequest\x12\x19\n" +
+	"\bsince_ms\x18\x01 \x01(\x03R\asinceMs\"\xd6\x02\n" +
+	"\x17ExplainProviderResponse\x12\x18\n" +
+	"\aenabled\x18\x01 \x01(\bR\aenabled\x12\x17\n" +
+	"\awhy_not\x18\x02 \x01(\tR\x06whyNot\x12\x12\n" +
+	"\x04seen\x18\x03 \x01(\x04R\x04seen\x12\x12\n" +
+	"\x04bids\x18\x04 \x01(\x04R\x04bids\x12\x10\n" +
+	"\x03won\x18\x05 \x01(\x04R\x03won\x12\x1e\n" +
+	"\n" +
+	"executions\x18\x06 \x01(\x04R\n" +
+	"executions\x121\n" +
+	"\x06recent\x18\a \x03(\v2\x19.muster.api.v1.ConsideredR\x06recent\x12.\n" +
+	"\areasons\x18\b \x03(\v2\x14.muster.api.v1.CountR\areasons\x12\x16\n" +
+	"\x06change\x18\t \x03(\tR\x06change\x12\x19\n" +
+	"\bsince_ms\x18\n" +
+	" \x01(\x03R\asinceMs\x12\x18\n" +
+	"\asummary\x18\v \x01(\tR\asummary\"\xea\x01\n" +
+	"\n" +
+	"Considered\x12\x17\n" +
+	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12\x10\n" +
+	"\x03job\x18\x02 \x01(\tR\x03job\x12\x1c\n" +
+	"\trequester\x18\x03 \x01(\tR\trequester\x12\x18\n" +
+	"\aoutcome\x18\x04 \x01(\tR\aoutcome\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06detail\x18\x06 \x01(\tR\x06detail\x12\x16\n" +
+	"\x06change\x18\a \x01(\tR\x06change\x12\x14\n" +
+	"\x05tasks\x18\b \x01(\rR\x05tasks\x12\x1b\n" +
+	"\tmax_price\x18\t \x01(\x01R\bmaxPrice\"1\n" +
+	"\x05Count\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"Q\n" +
+	"\fDrainRequest\x12\x0e\n" +
+	"\x02on\x18\x01 \x01(\bR\x02on\x12\x12\n" +
+	"\x04wait\x18\x02 \x01(\bR\x04wait\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x03 \x01(\x03R\ttimeoutMs\"]\n" +
+	"\rDrainResponse\x12\x1a\n" +
+	"\bdraining\x18\x01 \x01(\bR\bdraining\x12\x18\n" +
+	"\arunning\x18\x02 \x01(\rR\arunning\x12\x16\n" +
+	"\x06queued\x18\x03 \x01(\rR\x06queued\"\xfd\x02\n" +
+	"\x05Rules\x12\x14\n" +
+	"\x05hours\x18\x01 \x03(\tR\x05hours\x12\x1b\n" +
+	"\tidle_only\x18\x02 \x01(\bR\bidleOnly\x12\x1d\n" +
+	"\n" +
+	"on_battery\x18\x03 \x01(\bR\tonBattery\x12'\n" +
+	"\x0fmax_temperature\x18\x04 \x01(\x01R\x0emaxTemperature\x12\x10\n" +
+	"\x03cpu\x18\x05 \x01(\x01R\x03cpu\x12\x16\n" +
+	"\x06memory\x18\x06 \x01(\x04R\x06memory\x12\x12\n" +
+	"\x04disk\x18\a \x01(\x04R\x04disk\x12\x14\n" +
+	"\x05slots\x18\b \x01(\rR\x05slots\x12\x14\n" +
+	"\x05allow\x18\t \x03(\tR\x05allow\x12\x12\n" +
+	"\x04deny\x18\n" +
+	" \x03(\tR\x04deny\x12%\n" +
+	"\x0eallow_programs\x18\v \x03(\tR\rallowPrograms\x12#\n" +
+	"\rdeny_programs\x18\f \x03(\tR\fdenyPrograms\x12\x14\n" +
+	"\x05price\x18\r \x01(\x01R\x05price\x12\x19\n" +
+	"\bmax_load\x18\x0e \x01(\x01R\amaxLoad\"h\n" +
+	"\fRulesRequest\x12,\n" +
+	"\x06change\x18\x01 \x01(\v2\x14.muster.api.v1.RulesR\x06change\x12\x16\n" +
+	"\x06fields\x18\x02 \x03(\tR\x06fields\x12\x12\n" +
+	"\x04save\x18\x03 \x01(\bR\x04save\"\x84\x01\n" +
+	"\rRulesResponse\x12*\n" +
+	"\x05rules\x18\x01 \x01(\v2\x14.muster.api.v1.RulesR\x05rules\x12\x18\n" +
+	"\alending\x18\x02 \x01(\bR\alending\x12\x17\n" +
+	"\awhy_not\x18\x03 \x01(\tR\x06whyNot\x12\x14\n" +
+	"\x05notes\x18\x04 \x03(\tR\x05notes\"#\n" +
+	"\rDoctorRequest\x12\x12\n" +
+	"\x04deep\x18\x01 \x01(\bR\x04deep\"D\n" +
+	"\x0eDoctorResponse\x122\n" +
+	"\bfindings\x18\x01 \x03(\v2\x16.muster.api.v1.FindingR\bfindings\"]\n" +
+	"\aFinding\x12\x12\n" +
+	"\x04area\x18\x01 \x01(\tR\x04area\x12\x14\n" +
+	"\x05level\x18\x02 \x01(\tR\x05level\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\x12\x10\n" +
+	"\x03fix\x18\x04 \x01(\tR\x03fix\"\x0f\n" +
+	"\rBundleRequest\"=\n" +
 	"\x0fJobFilesRequest\x12\x10\n" +
-	"\x03job\x18\x01 \x01(\tR\x03job\"m\n" +
+	"\x03job\x18\x01 \x01(\tR\x03job\x12\x18\n" +
+	"\apartial\x18\x02 \x01(\bR\apartial\"m\n" +
 	"\tFileChunk\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x10\n" +
 	"\x03dir\x18\x02 \x01(\bR\x03dir\x12\x12\n" +
@@ -3748,7 +6076,7 @@ const file_api_proto_rawDesc = "" +
 	"\x0ePeerIDResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05addrs\x18\x02 \x03(\tR\x05addrs\"\x17\n" +
-	"\x15ProviderStatusRequest\"\xe1\x04\n" +
+	"\x15ProviderStatusRequest\"\xdc\x05\n" +
 	"\x16ProviderStatusResponse\x12\x18\n" +
 	"\aenabled\x18\x01 \x01(\bR\aenabled\x12\x17\n" +
 	"\awhy_not\x18\x02 \x01(\tR\x06whyNot\x122\n" +
@@ -3768,10 +6096,22 @@ const file_api_proto_rawDesc = "" +
 	"\tisolation\x18\r \x01(\tR\tisolation\x12\x16\n" +
 	"\x06layers\x18\x0e \x03(\tR\x06layers\x12\x16\n" +
 	"\x06engine\x18\x0f \x01(\tR\x06engine\x12O\n" +
-	"\brefusals\x18\x10 \x03(\v23.muster.api.v1.ProviderStatusResponse.RefusalsEntryR\brefusals\x1a;\n" +
+	"\brefusals\x18\x10 \x03(\v23.muster.api.v1.ProviderStatusResponse.RefusalsEntryR\brefusals\x12\x1a\n" +
+	"\bdraining\x18\x11 \x01(\bR\bdraining\x12\x1b\n" +
+	"\theld_back\x18\x12 \x01(\tR\bheldBack\x12,\n" +
+	"\x06guests\x18\x13 \x03(\v2\x14.muster.api.v1.GuestR\x06guests\x12\x12\n" +
+	"\x04kept\x18\x14 \x01(\rR\x04kept\x1a;\n" +
 	"\rRefusalsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x12\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xc1\x01\n" +
+	"\x05Guest\x12\x1c\n" +
+	"\texecution\x18\x01 \x01(\tR\texecution\x12\x10\n" +
+	"\x03job\x18\x02 \x01(\tR\x03job\x12\x1c\n" +
+	"\trequester\x18\x03 \x01(\tR\trequester\x12\x1d\n" +
+	"\n" +
+	"started_ms\x18\x04 \x01(\x03R\tstartedMs\x123\n" +
+	"\bprogress\x18\x05 \x01(\v2\x17.muster.api.v1.ProgressR\bprogress\x12\x16\n" +
+	"\x06orphan\x18\x06 \x01(\bR\x06orphan\"\x12\n" +
 	"\x10ListTrustRequest\"B\n" +
 	"\x11ListTrustResponse\x12-\n" +
 	"\x05peers\x18\x01 \x03(\v2\x17.muster.api.v1.StandingR\x05peers\"\xbf\x01\n" +
@@ -3822,7 +6162,7 @@ const file_api_proto_rawDesc = "" +
 	"\aentries\x18\x04 \x01(\x04R\aentries\x12\x1a\n" +
 	"\bcomplete\x18\x05 \x01(\bR\bcomplete\x12\x14\n" +
 	"\x05class\x18\x06 \x01(\tR\x05class\x12\x12\n" +
-	"\x04pins\x18\a \x03(\tR\x04pins2\x81\v\n" +
+	"\x04pins\x18\a \x03(\tR\x04pins2\xab\x10\n" +
 	"\x06Muster\x12E\n" +
 	"\x06Status\x12\x1c.muster.api.v1.StatusRequest\x1a\x1d.muster.api.v1.StatusResponse\x12G\n" +
 	"\x06Attach\x12\x1c.muster.api.v1.AttachRequest\x1a\x1d.muster.api.v1.AttachResponse0\x01\x12P\n" +
@@ -3830,13 +6170,23 @@ const file_api_proto_rawDesc = "" +
 	"\bWatchJob\x12\x1e.muster.api.v1.WatchJobRequest\x1a\x1f.muster.api.v1.WatchJobResponse0\x01\x12K\n" +
 	"\bListJobs\x12\x1e.muster.api.v1.ListJobsRequest\x1a\x1f.muster.api.v1.ListJobsResponse\x12T\n" +
 	"\vDescribeJob\x12!.muster.api.v1.DescribeJobRequest\x1a\".muster.api.v1.DescribeJobResponse\x12N\n" +
-	"\tCancelJob\x12\x1f.muster.api.v1.CancelJobRequest\x1a .muster.api.v1.CancelJobResponse\x12@\n" +
-	"\aJobLogs\x12\x1d.muster.api.v1.JobLogsRequest\x1a\x14.muster.api.v1.Chunk0\x01\x12F\n" +
-	"\bJobFiles\x12\x1e.muster.api.v1.JobFilesRequest\x1a\x18.muster.api.v1.FileChunk0\x01\x12N\n" +
+	"\tCancelJob\x12\x1f.muster.api.v1.CancelJobRequest\x1a .muster.api.v1.CancelJobResponse\x12C\n" +
+	"\aJobLogs\x12\x1d.muster.api.v1.JobLogsRequest\x1a\x17.muster.api.v1.LogChunk0\x01\x12F\n" +
+	"\bJobFiles\x12\x1e.muster.api.v1.JobFilesRequest\x1a\x18.muster.api.v1.FileChunk0\x01\x12K\n" +
+	"\bRetryJob\x12\x1e.muster.api.v1.RetryJobRequest\x1a\x1f.muster.api.v1.RetryJobResponse\x12T\n" +
+	"\vJobReceipts\x12!.muster.api.v1.JobReceiptsRequest\x1a\".muster.api.v1.JobReceiptsResponse\x12Q\n" +
+	"\n" +
+	"ExplainJob\x12 .muster.api.v1.ExplainJobRequest\x1a!.muster.api.v1.ExplainJobResponse\x12>\n" +
+	"\x06Events\x12\x1c.muster.api.v1.EventsRequest\x1a\x14.muster.api.v1.Event0\x01\x12N\n" +
 	"\tListPeers\x12\x1f.muster.api.v1.ListPeersRequest\x1a .muster.api.v1.ListPeersResponse\x12T\n" +
 	"\vConnectPeer\x12!.muster.api.v1.ConnectPeerRequest\x1a\".muster.api.v1.ConnectPeerResponse\x12E\n" +
 	"\x06PeerID\x12\x1c.muster.api.v1.PeerIDRequest\x1a\x1d.muster.api.v1.PeerIDResponse\x12]\n" +
-	"\x0eProviderStatus\x12$.muster.api.v1.ProviderStatusRequest\x1a%.muster.api.v1.ProviderStatusResponse\x12N\n" +
+	"\x0eProviderStatus\x12$.muster.api.v1.ProviderStatusRequest\x1a%.muster.api.v1.ProviderStatusResponse\x12`\n" +
+	"\x0fExplainProvider\x12%.muster.api.v1.ExplainProviderRequest\x1a&.muster.api.v1.ExplainProviderResponse\x12B\n" +
+	"\x05Drain\x12\x1b.muster.api.v1.DrainRequest\x1a\x1c.muster.api.v1.DrainResponse\x12B\n" +
+	"\x05Rules\x12\x1b.muster.api.v1.RulesRequest\x1a\x1c.muster.api.v1.RulesResponse\x12E\n" +
+	"\x06Doctor\x12\x1c.muster.api.v1.DoctorRequest\x1a\x1d.muster.api.v1.DoctorResponse\x12>\n" +
+	"\x06Bundle\x12\x1c.muster.api.v1.BundleRequest\x1a\x14.muster.api.v1.Chunk0\x01\x12N\n" +
 	"\tListTrust\x12\x1f.muster.api.v1.ListTrustRequest\x1a .muster.api.v1.ListTrustResponse\x12N\n" +
 	"\tShowTrust\x12\x1f.muster.api.v1.ShowTrustRequest\x1a .muster.api.v1.ShowTrustResponse\x12J\n" +
 	"\aAddBlob\x12\x1d.muster.api.v1.AddBlobRequest\x1a\x1e.muster.api.v1.AddBlobResponse0\x01\x12D\n" +
@@ -3855,137 +6205,198 @@ func file_api_proto_rawDescGZIP() []byte {
 	return file_api_proto_rawDescData
 }
 
-var file_api_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
+var file_api_proto_msgTypes = make([]protoimpl.MessageInfo, 82)
 var file_api_proto_goTypes = []any{
-	(*StatusRequest)(nil),          // 0: muster.api.v1.StatusRequest
-	(*StatusResponse)(nil),         // 1: muster.api.v1.StatusResponse
-	(*BootstrapPeer)(nil),          // 2: muster.api.v1.BootstrapPeer
-	(*AttachRequest)(nil),          // 3: muster.api.v1.AttachRequest
-	(*AttachResponse)(nil),         // 4: muster.api.v1.AttachResponse
-	(*Resources)(nil),              // 5: muster.api.v1.Resources
-	(*Program)(nil),                // 6: muster.api.v1.Program
-	(*Input)(nil),                  // 7: muster.api.v1.Input
-	(*Job)(nil),                    // 8: muster.api.v1.Job
-	(*SubmitJobRequest)(nil),       // 9: muster.api.v1.SubmitJobRequest
-	(*SubmitJobResponse)(nil),      // 10: muster.api.v1.SubmitJobResponse
-	(*Transition)(nil),             // 11: muster.api.v1.Transition
-	(*Execution)(nil),              // 12: muster.api.v1.Execution
-	(*Task)(nil),                   // 13: muster.api.v1.Task
-	(*JobSummary)(nil),             // 14: muster.api.v1.JobSummary
-	(*WatchJobRequest)(nil),        // 15: muster.api.v1.WatchJobRequest
-	(*WatchJobResponse)(nil),       // 16: muster.api.v1.WatchJobResponse
-	(*ListJobsRequest)(nil),        // 17: muster.api.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),       // 18: muster.api.v1.ListJobsResponse
-	(*DescribeJobRequest)(nil),     // 19: muster.api.v1.DescribeJobRequest
-	(*DescribeJobResponse)(nil),    // 20: muster.api.v1.DescribeJobResponse
-	(*Bid)(nil),                    // 21: muster.api.v1.Bid
-	(*CancelJobRequest)(nil),       // 22: muster.api.v1.CancelJobRequest
-	(*CancelJobResponse)(nil),      // 23: muster.api.v1.CancelJobResponse
-	(*JobLogsRequest)(nil),         // 24: muster.api.v1.JobLogsRequest
-	(*Chunk)(nil),                  // 25: muster.api.v1.Chunk
-	(*JobFilesRequest)(nil),        // 26: muster.api.v1.JobFilesRequest
-	(*FileChunk)(nil),              // 27: muster.api.v1.FileChunk
-	(*ListPeersRequest)(nil),       // 28: muster.api.v1.ListPeersRequest
-	(*ListPeersResponse)(nil),      // 29: muster.api.v1.ListPeersResponse
-	(*Peer)(nil),                   // 30: muster.api.v1.Peer
-	(*Advert)(nil),                 // 31: muster.api.v1.Advert
-	(*ConnectPeerRequest)(nil),     // 32: muster.api.v1.ConnectPeerRequest
-	(*ConnectPeerResponse)(nil),    // 33: muster.api.v1.ConnectPeerResponse
-	(*PeerIDRequest)(nil),          // 34: muster.api.v1.PeerIDRequest
-	(*PeerIDResponse)(nil),         // 35: muster.api.v1.PeerIDResponse
-	(*ProviderStatusRequest)(nil),  // 36: muster.api.v1.ProviderStatusRequest
-	(*ProviderStatusResponse)(nil), // 37: muster.api.v1.ProviderStatusResponse
-	(*ListTrustRequest)(nil),       // 38: muster.api.v1.ListTrustRequest
-	(*ListTrustResponse)(nil),      // 39: muster.api.v1.ListTrustResponse
-	(*Standing)(nil),               // 40: muster.api.v1.Standing
-	(*ShowTrustRequest)(nil),       // 41: muster.api.v1.ShowTrustRequest
-	(*ShowTrustResponse)(nil),      // 42: muster.api.v1.ShowTrustResponse
-	(*Evidence)(nil),               // 43: muster.api.v1.Evidence
-	(*AddBlobRequest)(nil),         // 44: muster.api.v1.AddBlobRequest
-	(*AddBlobResponse)(nil),        // 45: muster.api.v1.AddBlobResponse
-	(*GetBlobRequest)(nil),         // 46: muster.api.v1.GetBlobRequest
-	(*StatBlobRequest)(nil),        // 47: muster.api.v1.StatBlobRequest
-	(*StatBlobResponse)(nil),       // 48: muster.api.v1.StatBlobResponse
-	nil,                            // 49: muster.api.v1.StatusResponse.CountersEntry
-	nil,                            // 50: muster.api.v1.Program.EnvEntry
-	nil,                            // 51: muster.api.v1.Job.LabelsEntry
-	nil,                            // 52: muster.api.v1.JobSummary.LabelsEntry
-	nil,                            // 53: muster.api.v1.Advert.LabelsEntry
-	nil,                            // 54: muster.api.v1.ProviderStatusResponse.RefusalsEntry
+	(*StatusRequest)(nil),           // 0: muster.api.v1.StatusRequest
+	(*StatusResponse)(nil),          // 1: muster.api.v1.StatusResponse
+	(*BootstrapPeer)(nil),           // 2: muster.api.v1.BootstrapPeer
+	(*AttachRequest)(nil),           // 3: muster.api.v1.AttachRequest
+	(*AttachResponse)(nil),          // 4: muster.api.v1.AttachResponse
+	(*Resources)(nil),               // 5: muster.api.v1.Resources
+	(*Program)(nil),                 // 6: muster.api.v1.Program
+	(*Input)(nil),                   // 7: muster.api.v1.Input
+	(*Job)(nil),                     // 8: muster.api.v1.Job
+	(*SubmitJobRequest)(nil),        // 9: muster.api.v1.SubmitJobRequest
+	(*SubmitJobResponse)(nil),       // 10: muster.api.v1.SubmitJobResponse
+	(*Transition)(nil),              // 11: muster.api.v1.Transition
+	(*Execution)(nil),               // 12: muster.api.v1.Execution
+	(*Progress)(nil),                // 13: muster.api.v1.Progress
+	(*Task)(nil),                    // 14: muster.api.v1.Task
+	(*JobSummary)(nil),              // 15: muster.api.v1.JobSummary
+	(*WatchJobRequest)(nil),         // 16: muster.api.v1.WatchJobRequest
+	(*WatchJobResponse)(nil),        // 17: muster.api.v1.WatchJobResponse
+	(*ListJobsRequest)(nil),         // 18: muster.api.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),        // 19: muster.api.v1.ListJobsResponse
+	(*DescribeJobRequest)(nil),      // 20: muster.api.v1.DescribeJobRequest
+	(*DescribeJobResponse)(nil),     // 21: muster.api.v1.DescribeJobResponse
+	(*Bid)(nil),                     // 22: muster.api.v1.Bid
+	(*CancelJobRequest)(nil),        // 23: muster.api.v1.CancelJobRequest
+	(*CancelJobResponse)(nil),       // 24: muster.api.v1.CancelJobResponse
+	(*JobLogsRequest)(nil),          // 25: muster.api.v1.JobLogsRequest
+	(*LogChunk)(nil),                // 26: muster.api.v1.LogChunk
+	(*Chunk)(nil),                   // 27: muster.api.v1.Chunk
+	(*RetryJobRequest)(nil),         // 28: muster.api.v1.RetryJobRequest
+	(*RetryJobResponse)(nil),        // 29: muster.api.v1.RetryJobResponse
+	(*JobReceiptsRequest)(nil),      // 30: muster.api.v1.JobReceiptsRequest
+	(*JobReceiptsResponse)(nil),     // 31: muster.api.v1.JobReceiptsResponse
+	(*Receipt)(nil),                 // 32: muster.api.v1.Receipt
+	(*ExplainJobRequest)(nil),       // 33: muster.api.v1.ExplainJobRequest
+	(*ExplainJobResponse)(nil),      // 34: muster.api.v1.ExplainJobResponse
+	(*PeerDecision)(nil),            // 35: muster.api.v1.PeerDecision
+	(*TaskTrouble)(nil),             // 36: muster.api.v1.TaskTrouble
+	(*EventsRequest)(nil),           // 37: muster.api.v1.EventsRequest
+	(*Event)(nil),                   // 38: muster.api.v1.Event
+	(*ExplainProviderRequest)(nil),  // 39: muster.api.v1.ExplainProviderRequest
+	(*ExplainProviderResponse)(nil), // 40: muster.api.v1.ExplainProviderResponse
+	(*Considered)(nil),              // 41: muster.api.v1.Considered
+	(*Count)(nil),                   // 42: muster.api.v1.Count
+	(*DrainRequest)(nil),            // 43: muster.api.v1.DrainRequest
+	(*DrainResponse)(nil),           // 44: muster.api.v1.DrainResponse
+	(*Rules)(nil),                   // 45: muster.api.v1.Rules
+	(*RulesRequest)(nil),            // 46: muster.api.v1.RulesRequest
+	(*RulesResponse)(nil),           // 47: muster.api.v1.RulesResponse
+	(*DoctorRequest)(nil),           // 48: muster.api.v1.DoctorRequest
+	(*DoctorResponse)(nil),          // 49: muster.api.v1.DoctorResponse
+	(*Finding)(nil),                 // 50: muster.api.v1.Finding
+	(*BundleRequest)(nil),           // 51: muster.api.v1.BundleRequest
+	(*JobFilesRequest)(nil),         // 52: muster.api.v1.JobFilesRequest
+	(*FileChunk)(nil),               // 53: muster.api.v1.FileChunk
+	(*ListPeersRequest)(nil),        // 54: muster.api.v1.ListPeersRequest
+	(*ListPeersResponse)(nil),       // 55: muster.api.v1.ListPeersResponse
+	(*Peer)(nil),                    // 56: muster.api.v1.Peer
+	(*Advert)(nil),                  // 57: muster.api.v1.Advert
+	(*ConnectPeerRequest)(nil),      // 58: muster.api.v1.ConnectPeerRequest
+	(*ConnectPeerResponse)(nil),     // 59: muster.api.v1.ConnectPeerResponse
+	(*PeerIDRequest)(nil),           // 60: muster.api.v1.PeerIDRequest
+	(*PeerIDResponse)(nil),          // 61: muster.api.v1.PeerIDResponse
+	(*ProviderStatusRequest)(nil),   // 62: muster.api.v1.ProviderStatusRequest
+	(*ProviderStatusResponse)(nil),  // 63: muster.api.v1.ProviderStatusResponse
+	(*Guest)(nil),                   // 64: muster.api.v1.Guest
+	(*ListTrustRequest)(nil),        // 65: muster.api.v1.ListTrustRequest
+	(*ListTrustResponse)(nil),       // 66: muster.api.v1.ListTrustResponse
+	(*Standing)(nil),                // 67: muster.api.v1.Standing
+	(*ShowTrustRequest)(nil),        // 68: muster.api.v1.ShowTrustRequest
+	(*ShowTrustResponse)(nil),       // 69: muster.api.v1.ShowTrustResponse
+	(*Evidence)(nil),                // 70: muster.api.v1.Evidence
+	(*AddBlobRequest)(nil),          // 71: muster.api.v1.AddBlobRequest
+	(*AddBlobResponse)(nil),         // 72: muster.api.v1.AddBlobResponse
+	(*GetBlobRequest)(nil),          // 73: muster.api.v1.GetBlobRequest
+	(*StatBlobRequest)(nil),         // 74: muster.api.v1.StatBlobRequest
+	(*StatBlobResponse)(nil),        // 75: muster.api.v1.StatBlobResponse
+	nil,                             // 76: muster.api.v1.StatusResponse.CountersEntry
+	nil,                             // 77: muster.api.v1.Program.EnvEntry
+	nil,                             // 78: muster.api.v1.Job.LabelsEntry
+	nil,                             // 79: muster.api.v1.JobSummary.LabelsEntry
+	nil,                             // 80: muster.api.v1.Advert.LabelsEntry
+	nil,                             // 81: muster.api.v1.ProviderStatusResponse.RefusalsEntry
 }
 var file_api_proto_depIdxs = []int32{
 	2,  // 0: muster.api.v1.StatusResponse.bootstrap:type_name -> muster.api.v1.BootstrapPeer
-	49, // 1: muster.api.v1.StatusResponse.counters:type_name -> muster.api.v1.StatusResponse.CountersEntry
-	50, // 2: muster.api.v1.Program.env:type_name -> muster.api.v1.Program.EnvEntry
+	76, // 1: muster.api.v1.StatusResponse.counters:type_name -> muster.api.v1.StatusResponse.CountersEntry
+	77, // 2: muster.api.v1.Program.env:type_name -> muster.api.v1.Program.EnvEntry
 	6,  // 3: muster.api.v1.Job.program:type_name -> muster.api.v1.Program
 	7,  // 4: muster.api.v1.Job.inputs:type_name -> muster.api.v1.Input
 	6,  // 5: muster.api.v1.Job.reduce:type_name -> muster.api.v1.Program
 	5,  // 6: muster.api.v1.Job.resources:type_name -> muster.api.v1.Resources
-	51, // 7: muster.api.v1.Job.labels:type_name -> muster.api.v1.Job.LabelsEntry
+	78, // 7: muster.api.v1.Job.labels:type_name -> muster.api.v1.Job.LabelsEntry
 	8,  // 8: muster.api.v1.SubmitJobRequest.job:type_name -> muster.api.v1.Job
-	12, // 9: muster.api.v1.Task.executions:type_name -> muster.api.v1.Execution
-	52, // 10: muster.api.v1.JobSummary.labels:type_name -> muster.api.v1.JobSummary.LabelsEntry
-	14, // 11: muster.api.v1.WatchJobResponse.job:type_name -> muster.api.v1.JobSummary
-	13, // 12: muster.api.v1.WatchJobResponse.changed:type_name -> muster.api.v1.Task
-	14, // 13: muster.api.v1.ListJobsResponse.jobs:type_name -> muster.api.v1.JobSummary
-	14, // 14: muster.api.v1.DescribeJobResponse.job:type_name -> muster.api.v1.JobSummary
-	11, // 15: muster.api.v1.DescribeJobResponse.history:type_name -> muster.api.v1.Transition
-	13, // 16: muster.api.v1.DescribeJobResponse.tasks:type_name -> muster.api.v1.Task
-	13, // 17: muster.api.v1.DescribeJobResponse.reduce:type_name -> muster.api.v1.Task
-	8,  // 18: muster.api.v1.DescribeJobResponse.spec:type_name -> muster.api.v1.Job
-	21, // 19: muster.api.v1.DescribeJobResponse.bids:type_name -> muster.api.v1.Bid
-	30, // 20: muster.api.v1.ListPeersResponse.peers:type_name -> muster.api.v1.Peer
-	31, // 21: muster.api.v1.Peer.advert:type_name -> muster.api.v1.Advert
-	5,  // 22: muster.api.v1.Advert.offered:type_name -> muster.api.v1.Resources
-	5,  // 23: muster.api.v1.Advert.free:type_name -> muster.api.v1.Resources
-	53, // 24: muster.api.v1.Advert.labels:type_name -> muster.api.v1.Advert.LabelsEntry
-	5,  // 25: muster.api.v1.ProviderStatusResponse.offered:type_name -> muster.api.v1.Resources
-	5,  // 26: muster.api.v1.ProviderStatusResponse.in_use:type_name -> muster.api.v1.Resources
-	54, // 27: muster.api.v1.ProviderStatusResponse.refusals:type_name -> muster.api.v1.ProviderStatusResponse.RefusalsEntry
-	40, // 28: muster.api.v1.ListTrustResponse.peers:type_name -> muster.api.v1.Standing
-	40, // 29: muster.api.v1.ShowTrustResponse.standing:type_name -> muster.api.v1.Standing
-	43, // 30: muster.api.v1.ShowTrustResponse.evidence:type_name -> muster.api.v1.Evidence
-	0,  // 31: muster.api.v1.Muster.Status:input_type -> muster.api.v1.StatusRequest
-	3,  // 32: muster.api.v1.Muster.Attach:input_type -> muster.api.v1.AttachRequest
-	9,  // 33: muster.api.v1.Muster.SubmitJob:input_type -> muster.api.v1.SubmitJobRequest
-	15, // 34: muster.api.v1.Muster.WatchJob:input_type -> muster.api.v1.WatchJobRequest
-	17, // 35: muster.api.v1.Muster.ListJobs:input_type -> muster.api.v1.ListJobsRequest
-	19, // 36: muster.api.v1.Muster.DescribeJob:input_type -> muster.api.v1.DescribeJobRequest
-	22, // 37: muster.api.v1.Muster.CancelJob:input_type -> muster.api.v1.CancelJobRequest
-	24, // 38: muster.api.v1.Muster.JobLogs:input_type -> muster.api.v1.JobLogsRequest
-	26, // 39: muster.api.v1.Muster.JobFiles:input_type -> muster.api.v1.JobFilesRequest
-	28, // 40: muster.api.v1.Muster.ListPeers:input_type -> muster.api.v1.ListPeersRequest
-	32, // 41: muster.api.v1.Muster.ConnectPeer:input_type -> muster.api.v1.ConnectPeerRequest
-	34, // 42: muster.api.v1.Muster.PeerID:input_type -> muster.api.v1.PeerIDRequest
-	36, // 43: muster.api.v1.Muster.ProviderStatus:input_type -> muster.api.v1.ProviderStatusRequest
-	38, // 44: muster.api.v1.Muster.ListTrust:input_type -> muster.api.v1.ListTrustRequest
-	41, // 45: muster.api.v1.Muster.ShowTrust:input_type -> muster.api.v1.ShowTrustRequest
-	44, // 46: muster.api.v1.Muster.AddBlob:input_type -> muster.api.v1.AddBlobRequest
-	46, // 47: muster.api.v1.Muster.GetBlob:input_type -> muster.api.v1.GetBlobRequest
-	47, // 48: muster.api.v1.Muster.StatBlob:input_type -> muster.api.v1.StatBlobRequest
-	1,  // 49: muster.api.v1.Muster.Status:output_type -> muster.api.v1.StatusResponse
-	4,  // 50: muster.api.v1.Muster.Attach:output_type -> muster.api.v1.AttachResponse
-	10, // 51: muster.api.v1.Muster.SubmitJob:output_type -> muster.api.v1.SubmitJobResponse
-	16, // 52: muster.api.v1.Muster.WatchJob:output_type -> muster.api.v1.WatchJobResponse
-	18, // 53: muster.api.v1.Muster.ListJobs:output_type -> muster.api.v1.ListJobsResponse
-	20, // 54: muster.api.v1.Muster.DescribeJob:output_type -> muster.api.v1.DescribeJobResponse
-	23, // 55: muster.api.v1.Muster.CancelJob:output_type -> muster.api.v1.CancelJobResponse
-	25, // 56: muster.api.v1.Muster.JobLogs:output_type -> muster.api.v1.Chunk
-	27, // 57: muster.api.v1.Muster.JobFiles:output_type -> muster.api.v1.FileChunk
-	29, // 58: muster.api.v1.Muster.ListPeers:output_type -> muster.api.v1.ListPeersResponse
-	33, // 59: muster.api.v1.Muster.ConnectPeer:output_type -> muster.api.v1.ConnectPeerResponse
-	35, // 60: muster.api.v1.Muster.PeerID:output_type -> muster.api.v1.PeerIDResponse
-	37, // 61: muster.api.v1.Muster.ProviderStatus:output_type -> muster.api.v1.ProviderStatusResponse
-	39, // 62: muster.api.v1.Muster.ListTrust:output_type -> muster.api.v1.ListTrustResponse
-	42, // 63: muster.api.v1.Muster.ShowTrust:output_type -> muster.api.v1.ShowTrustResponse
-	45, // 64: muster.api.v1.Muster.AddBlob:output_type -> muster.api.v1.AddBlobResponse
-	27, // 65: muster.api.v1.Muster.GetBlob:output_type -> muster.api.v1.FileChunk
-	48, // 66: muster.api.v1.Muster.StatBlob:output_type -> muster.api.v1.StatBlobResponse
-	49, // [49:67] is the sub-list for method output_type
-	31, // [31:49] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	13, // 9: muster.api.v1.Execution.progress:type_name -> muster.api.v1.Progress
+	12, // 10: muster.api.v1.Task.executions:type_name -> muster.api.v1.Execution
+	13, // 11: muster.api.v1.Task.progress:type_name -> muster.api.v1.Progress
+	79, // 12: muster.api.v1.JobSummary.labels:type_name -> muster.api.v1.JobSummary.LabelsEntry
+	15, // 13: muster.api.v1.WatchJobResponse.job:type_name -> muster.api.v1.JobSummary
+	14, // 14: muster.api.v1.WatchJobResponse.changed:type_name -> muster.api.v1.Task
+	15, // 15: muster.api.v1.ListJobsResponse.jobs:type_name -> muster.api.v1.JobSummary
+	15, // 16: muster.api.v1.DescribeJobResponse.job:type_name -> muster.api.v1.JobSummary
+	11, // 17: muster.api.v1.DescribeJobResponse.history:type_name -> muster.api.v1.Transition
+	14, // 18: muster.api.v1.DescribeJobResponse.tasks:type_name -> muster.api.v1.Task
+	14, // 19: muster.api.v1.DescribeJobResponse.reduce:type_name -> muster.api.v1.Task
+	8,  // 20: muster.api.v1.DescribeJobResponse.spec:type_name -> muster.api.v1.Job
+	22, // 21: muster.api.v1.DescribeJobResponse.bids:type_name -> muster.api.v1.Bid
+	32, // 22: muster.api.v1.JobReceiptsResponse.receipts:type_name -> muster.api.v1.Receipt
+	15, // 23: muster.api.v1.ExplainJobResponse.job:type_name -> muster.api.v1.JobSummary
+	35, // 24: muster.api.v1.ExplainJobResponse.peers:type_name -> muster.api.v1.PeerDecision
+	36, // 25: muster.api.v1.ExplainJobResponse.tasks:type_name -> muster.api.v1.TaskTrouble
+	11, // 26: muster.api.v1.ExplainJobResponse.history:type_name -> muster.api.v1.Transition
+	12, // 27: muster.api.v1.TaskTrouble.executions:type_name -> muster.api.v1.Execution
+	13, // 28: muster.api.v1.Event.progress:type_name -> muster.api.v1.Progress
+	41, // 29: muster.api.v1.ExplainProviderResponse.recent:type_name -> muster.api.v1.Considered
+	42, // 30: muster.api.v1.ExplainProviderResponse.reasons:type_name -> muster.api.v1.Count
+	45, // 31: muster.api.v1.RulesRequest.change:type_name -> muster.api.v1.Rules
+	45, // 32: muster.api.v1.RulesResponse.rules:type_name -> muster.api.v1.Rules
+	50, // 33: muster.api.v1.DoctorResponse.findings:type_name -> muster.api.v1.Finding
+	56, // 34: muster.api.v1.ListPeersResponse.peers:type_name -> muster.api.v1.Peer
+	57, // 35: muster.api.v1.Peer.advert:type_name -> muster.api.v1.Advert
+	5,  // 36: muster.api.v1.Advert.offered:type_name -> muster.api.v1.Resources
+	5,  // 37: muster.api.v1.Advert.free:type_name -> muster.api.v1.Resources
+	80, // 38: muster.api.v1.Advert.labels:type_name -> muster.api.v1.Advert.LabelsEntry
+	5,  // 39: muster.api.v1.ProviderStatusResponse.offered:type_name -> muster.api.v1.Resources
+	5,  // 40: muster.api.v1.ProviderStatusResponse.in_use:type_name -> muster.api.v1.Resources
+	81, // 41: muster.api.v1.ProviderStatusResponse.refusals:type_name -> muster.api.v1.ProviderStatusResponse.RefusalsEntry
+	64, // 42: muster.api.v1.ProviderStatusResponse.guests:type_name -> muster.api.v1.Guest
+	13, // 43: muster.api.v1.Guest.progress:type_name -> muster.api.v1.Progress
+	67, // 44: muster.api.v1.ListTrustResponse.peers:type_name -> muster.api.v1.Standing
+	67, // 45: muster.api.v1.ShowTrustResponse.standing:type_name -> muster.api.v1.Standing
+	70, // 46: muster.api.v1.ShowTrustResponse.evidence:type_name -> muster.api.v1.Evidence
+	0,  // 47: muster.api.v1.Muster.Status:input_type -> muster.api.v1.StatusRequest
+	3,  // 48: muster.api.v1.Muster.Attach:input_type -> muster.api.v1.AttachRequest
+	9,  // 49: muster.api.v1.Muster.SubmitJob:input_type -> muster.api.v1.SubmitJobRequest
+	16, // 50: muster.api.v1.Muster.WatchJob:input_type -> muster.api.v1.WatchJobRequest
+	18, // 51: muster.api.v1.Muster.ListJobs:input_type -> muster.api.v1.ListJobsRequest
+	20, // 52: muster.api.v1.Muster.DescribeJob:input_type -> muster.api.v1.DescribeJobRequest
+	23, // 53: muster.api.v1.Muster.CancelJob:input_type -> muster.api.v1.CancelJobRequest
+	25, // 54: muster.api.v1.Muster.JobLogs:input_type -> muster.api.v1.JobLogsRequest
+	52, // 55: muster.api.v1.Muster.JobFiles:input_type -> muster.api.v1.JobFilesRequest
+	28, // 56: muster.api.v1.Muster.RetryJob:input_type -> muster.api.v1.RetryJobRequest
+	30, // 57: muster.api.v1.Muster.JobReceipts:input_type -> muster.api.v1.JobReceiptsRequest
+	33, // 58: muster.api.v1.Muster.ExplainJob:input_type -> muster.api.v1.ExplainJobRequest
+	37, // 59: muster.api.v1.Muster.Events:input_type -> muster.api.v1.EventsRequest
+	54, // 60: muster.api.v1.Muster.ListPeers:input_type -> muster.api.v1.ListPeersRequest
+	58, // 61: muster.api.v1.Muster.ConnectPeer:input_type -> muster.api.v1.ConnectPeerRequest
+	60, // 62: muster.api.v1.Muster.PeerID:input_type -> muster.api.v1.PeerIDRequest
+	62, // 63: muster.api.v1.Muster.ProviderStatus:input_type -> muster.api.v1.ProviderStatusRequest
+	39, // 64: muster.api.v1.Muster.ExplainProvider:input_type -> muster.api.v1.ExplainProviderRequest
+	43, // 65: muster.api.v1.Muster.Drain:input_type -> muster.api.v1.DrainRequest
+	46, // 66: muster.api.v1.Muster.Rules:input_type -> muster.api.v1.RulesRequest
+	48, // 67: muster.api.v1.Muster.Doctor:input_type -> muster.api.v1.DoctorRequest
+	51, // 68: muster.api.v1.Muster.Bundle:input_type -> muster.api.v1.BundleRequest
+	65, // 69: muster.api.v1.Muster.ListTrust:input_type -> muster.api.v1.ListTrustRequest
+	68, // 70: muster.api.v1.Muster.ShowTrust:input_type -> muster.api.v1.ShowTrustRequest
+	71, // 71: muster.api.v1.Muster.AddBlob:input_type -> muster.api.v1.AddBlobRequest
+	73, // 72: muster.api.v1.Muster.GetBlob:input_type -> muster.api.v1.GetBlobRequest
+	74, // 73: muster.api.v1.Muster.StatBlob:input_type -> muster.api.v1.StatBlobRequest
+	1,  // 74: muster.api.v1.Muster.Status:output_type -> muster.api.v1.StatusResponse
+	4,  // 75: muster.api.v1.Muster.Attach:output_type -> muster.api.v1.AttachResponse
+	10, // 76: muster.api.v1.Muster.SubmitJob:output_type -> muster.api.v1.SubmitJobResponse
+	17, // 77: muster.api.v1.Muster.WatchJob:output_type -> muster.api.v1.WatchJobResponse
+	19, // 78: muster.api.v1.Muster.ListJobs:output_type -> muster.api.v1.ListJobsResponse
+	21, // 79: muster.api.v1.Muster.DescribeJob:output_type -> muster.api.v1.DescribeJobResponse
+	24, // 80: muster.api.v1.Muster.CancelJob:output_type -> muster.api.v1.CancelJobResponse
+	26, // 81: muster.api.v1.Muster.JobLogs:output_type -> muster.api.v1.LogChunk
+	53, // 82: muster.api.v1.Muster.JobFiles:output_type -> muster.api.v1.FileChunk
+	29, // 83: muster.api.v1.Muster.RetryJob:output_type -> muster.api.v1.RetryJobResponse
+	31, // 84: muster.api.v1.Muster.JobReceipts:output_type -> muster.api.v1.JobReceiptsResponse
+	34, // 85: muster.api.v1.Muster.ExplainJob:output_type -> muster.api.v1.ExplainJobResponse
+	38, // 86: muster.api.v1.Muster.Events:output_type -> muster.api.v1.Event
+	55, // 87: muster.api.v1.Muster.ListPeers:output_type -> muster.api.v1.ListPeersResponse
+	59, // 88: muster.api.v1.Muster.ConnectPeer:output_type -> muster.api.v1.ConnectPeerResponse
+	61, // 89: muster.api.v1.Muster.PeerID:output_type -> muster.api.v1.PeerIDResponse
+	63, // 90: muster.api.v1.Muster.ProviderStatus:output_type -> muster.api.v1.ProviderStatusResponse
+	40, // 91: muster.api.v1.Muster.ExplainProvider:output_type -> muster.api.v1.ExplainProviderResponse
+	44, // 92: muster.api.v1.Muster.Drain:output_type -> muster.api.v1.DrainResponse
+	47, // 93: muster.api.v1.Muster.Rules:output_type -> muster.api.v1.RulesResponse
+	49, // 94: muster.api.v1.Muster.Doctor:output_type -> muster.api.v1.DoctorResponse
+	27, // 95: muster.api.v1.Muster.Bundle:output_type -> muster.api.v1.Chunk
+	66, // 96: muster.api.v1.Muster.ListTrust:output_type -> muster.api.v1.ListTrustResponse
+	69, // 97: muster.api.v1.Muster.ShowTrust:output_type -> muster.api.v1.ShowTrustResponse
+	72, // 98: muster.api.v1.Muster.AddBlob:output_type -> muster.api.v1.AddBlobResponse
+	53, // 99: muster.api.v1.Muster.GetBlob:output_type -> muster.api.v1.FileChunk
+	75, // 100: muster.api.v1.Muster.StatBlob:output_type -> muster.api.v1.StatBlobResponse
+	74, // [74:101] is the sub-list for method output_type
+	47, // [47:74] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_api_proto_init() }
@@ -3999,7 +6410,7 @@ func file_api_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_proto_rawDesc), len(file_api_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   55,
+			NumMessages:   82,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

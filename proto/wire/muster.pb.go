@@ -1046,7 +1046,9 @@ type Award struct {
 	Price         uint64                 `protobuf:"varint,5,opt,name=price,proto3" json:"price,omitempty"`
 	Grace         int64                  `protobuf:"varint,6,opt,name=grace,proto3" json:"grace,omitempty"` // milliseconds
 	Program       *Program               `protobuf:"bytes,7,opt,name=program,proto3" json:"program,omitempty"`
-	Grants        [][]byte               `protobuf:"bytes,8,rep,name=grants,proto3" json:"grants,omitempty"` // Envelopes of Grants
+	Grants        [][]byte               `protobuf:"bytes,8,rep,name=grants,proto3" json:"grants,omitempty"`    // Envelopes of Grants
+	Silence       int64                  `protobuf:"varint,9,opt,name=silence,proto3" json:"silence,omitempty"` // milliseconds that guests go on without their requester
+	Trace         string                 `protobuf:"bytes,10,opt,name=trace,proto3" json:"trace,omitempty"`     // W3C traceparent, or empty
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1137,6 +1139,143 @@ func (x *Award) GetGrants() [][]byte {
 	return nil
 }
 
+func (x *Award) GetSilence() int64 {
+	if x != nil {
+		return x.Silence
+	}
+	return 0
+}
+
+func (x *Award) GetTrace() string {
+	if x != nil {
+		return x.Trace
+	}
+	return ""
+}
+
+// Attach takes up a lease again whose stream broke, or whose requester or
+// provider was restarted.
+type Attach struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lease         []byte                 `protobuf:"bytes,1,opt,name=lease,proto3" json:"lease,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Executions    [][]byte               `protobuf:"bytes,3,rep,name=executions,proto3" json:"executions,omitempty"` // those that the requester still wants
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Attach) Reset() {
+	*x = Attach{}
+	mi := &file_muster_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Attach) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Attach) ProtoMessage() {}
+
+func (x *Attach) ProtoReflect() protoreflect.Message {
+	mi := &file_muster_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Attach.ProtoReflect.Descriptor instead.
+func (*Attach) Descriptor() ([]byte, []int) {
+	return file_muster_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Attach) GetLease() []byte {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
+}
+
+func (x *Attach) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Attach) GetExecutions() [][]byte {
+	if x != nil {
+		return x.Executions
+	}
+	return nil
+}
+
+// Progress is a guest's own word on how far it is.
+type Progress struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Execution     []byte                 `protobuf:"bytes,1,opt,name=execution,proto3" json:"execution,omitempty"`
+	Fraction      uint32                 `protobuf:"varint,2,opt,name=fraction,proto3" json:"fraction,omitempty"` // parts per million; above a million: unknown
+	Text          string                 `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Progress) Reset() {
+	*x = Progress{}
+	mi := &file_muster_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Progress) ProtoMessage() {}
+
+func (x *Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_muster_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Progress.ProtoReflect.Descriptor instead.
+func (*Progress) Descriptor() ([]byte, []int) {
+	return file_muster_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Progress) GetExecution() []byte {
+	if x != nil {
+		return x.Execution
+	}
+	return nil
+}
+
+func (x *Progress) GetFraction() uint32 {
+	if x != nil {
+		return x.Fraction
+	}
+	return 0
+}
+
+func (x *Progress) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 type Task struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Execution     []byte                 `protobuf:"bytes,1,opt,name=execution,proto3" json:"execution,omitempty"` // 16 bytes
@@ -1151,7 +1290,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_muster_proto_msgTypes[13]
+	mi := &file_muster_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1163,7 +1302,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_proto_msgTypes[13]
+	mi := &file_muster_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1176,7 +1315,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_muster_proto_rawDescGZIP(), []int{13}
+	return file_muster_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Task) GetExecution() []byte {
@@ -1244,7 +1383,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_muster_proto_msgTypes[14]
+	mi := &file_muster_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1395,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_proto_msgTypes[14]
+	mi := &file_muster_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1408,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_muster_proto_rawDescGZIP(), []int{14}
+	return file_muster_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Answer) GetExecution() []byte {
@@ -1394,7 +1533,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_muster_proto_msgTypes[15]
+	mi := &file_muster_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1406,7 +1545,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_proto_msgTypes[15]
+	mi := &file_muster_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1419,7 +1558,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_muster_proto_rawDescGZIP(), []int{15}
+	return file_muster_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Receipt) GetAnswer() []byte {
@@ -1482,7 +1621,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_muster_proto_msgTypes[16]
+	mi := &file_muster_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +1633,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_proto_msgTypes[16]
+	mi := &file_muster_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +1646,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_muster_proto_rawDescGZIP(), []int{16}
+	return file_muster_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Grant) GetJob() []byte {
@@ -1534,7 +1673,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_muster_proto_msgTypes[17]
+	mi := &file_muster_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1546,7 +1685,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_proto_msgTypes[17]
+	mi := &file_muster_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1559,7 +1698,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_muster_proto_rawDescGZIP(), []int{17}
+	return file_muster_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Block) GetCid() []byte {
@@ -1588,7 +1727,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_muster_proto_msgTypes[18]
+	mi := &file_muster_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1600,7 +1739,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_proto_msgTypes[18]
+	mi := &file_muster_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1613,7 +1752,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_muster_proto_rawDescGZIP(), []int{18}
+	return file_muster_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Failure) GetExecution() []byte {
@@ -1647,7 +1786,7 @@ type AnswerFrame struct {
 
 func (x *AnswerFrame) Reset() {
 	*x = AnswerFrame{}
-	mi := &file_muster_proto_msgTypes[19]
+	mi := &file_muster_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1659,7 +1798,7 @@ func (x *AnswerFrame) String() string {
 func (*AnswerFrame) ProtoMessage() {}
 
 func (x *AnswerFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_proto_msgTypes[19]
+	mi := &file_muster_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1672,7 +1811,7 @@ func (x *AnswerFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerFrame.ProtoReflect.Descriptor instead.
 func (*AnswerFrame) Descriptor() ([]byte, []int) {
-	return file_muster_proto_rawDescGZIP(), []int{19}
+	return file_muster_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AnswerFrame) GetAnswer() []byte {
@@ -1699,7 +1838,7 @@ type AwardFrame struct {
 
 func (x *AwardFrame) Reset() {
 	*x = AwardFrame{}
-	mi := &file_muster_proto_msgTypes[20]
+	mi := &file_muster_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1711,7 +1850,7 @@ func (x *AwardFrame) String() string {
 func (*AwardFrame) ProtoMessage() {}
 
 func (x *AwardFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_proto_msgTypes[20]
+	mi := &file_muster_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1724,7 +1863,7 @@ func (x *AwardFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwardFrame.ProtoReflect.Descriptor instead.
 func (*AwardFrame) Descriptor() ([]byte, []int) {
-	return file_muster_proto_rawDescGZIP(), []int{20}
+	return file_muster_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *AwardFrame) GetAward() []byte {
@@ -1752,7 +1891,7 @@ type AwardReply struct {
 
 func (x *AwardReply) Reset() {
 	*x = AwardReply{}
-	mi := &file_muster_proto_msgTypes[21]
+	mi := &file_muster_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1764,7 +1903,7 @@ func (x *AwardReply) String() string {
 func (*AwardReply) ProtoMessage() {}
 
 func (x *AwardReply) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_proto_msgTypes[21]
+	mi := &file_muster_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1777,7 +1916,7 @@ func (x *AwardReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwardReply.ProtoReflect.Descriptor instead.
 func (*AwardReply) Descriptor() ([]byte, []int) {
-	return file_muster_proto_rawDescGZIP(), []int{21}
+	return file_muster_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AwardReply) GetAccepted() bool {
@@ -1813,7 +1952,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_muster_proto_msgTypes[22]
+	mi := &file_muster_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1825,7 +1964,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_proto_msgTypes[22]
+	mi := &file_muster_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1838,7 +1977,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_muster_proto_rawDescGZIP(), []int{22}
+	return file_muster_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Log) GetExecution() []byte {
@@ -1879,7 +2018,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_muster_proto_msgTypes[23]
+	mi := &file_muster_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1891,7 +2030,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_proto_msgTypes[23]
+	mi := &file_muster_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1904,7 +2043,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_muster_proto_rawDescGZIP(), []int{23}
+	return file_muster_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Ack) GetExecution() []byte {
@@ -1930,7 +2069,7 @@ type Execution struct {
 
 func (x *Execution) Reset() {
 	*x = Execution{}
-	mi := &file_muster_proto_msgTypes[24]
+	mi := &file_muster_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1942,7 +2081,7 @@ func (x *Execution) String() string {
 func (*Execution) ProtoMessage() {}
 
 func (x *Execution) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_proto_msgTypes[24]
+	mi := &file_muster_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1955,7 +2094,7 @@ func (x *Execution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Execution.ProtoReflect.Descriptor instead.
 func (*Execution) Descriptor() ([]byte, []int) {
-	return file_muster_proto_rawDescGZIP(), []int{24}
+	return file_muster_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Execution) GetExecution() []byte {
@@ -1973,7 +2112,7 @@ type Empty struct {
 
 func (x *Empty) Reset() {
 	*x = Empty{}
-	mi := &file_muster_proto_msgTypes[25]
+	mi := &file_muster_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1985,7 +2124,7 @@ func (x *Empty) String() string {
 func (*Empty) ProtoMessage() {}
 
 func (x *Empty) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_proto_msgTypes[25]
+	mi := &file_muster_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1998,7 +2137,7 @@ func (x *Empty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Empty.ProtoReflect.Descriptor instead.
 func (*Empty) Descriptor() ([]byte, []int) {
-	return file_muster_proto_rawDescGZIP(), []int{25}
+	return file_muster_proto_rawDescGZIP(), []int{27}
 }
 
 // LeaseFrame is every message on a lease stream, either way.
@@ -2017,6 +2156,8 @@ type LeaseFrame struct {
 	//	*LeaseFrame_Started
 	//	*LeaseFrame_Ping
 	//	*LeaseFrame_Release
+	//	*LeaseFrame_Attach
+	//	*LeaseFrame_Progress
 	Kind          isLeaseFrame_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2024,7 +2165,7 @@ type LeaseFrame struct {
 
 func (x *LeaseFrame) Reset() {
 	*x = LeaseFrame{}
-	mi := &file_muster_proto_msgTypes[26]
+	mi := &file_muster_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2036,7 +2177,7 @@ func (x *LeaseFrame) String() string {
 func (*LeaseFrame) ProtoMessage() {}
 
 func (x *LeaseFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_proto_msgTypes[26]
+	mi := &file_muster_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2049,7 +2190,7 @@ func (x *LeaseFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseFrame.ProtoReflect.Descriptor instead.
 func (*LeaseFrame) Descriptor() ([]byte, []int) {
-	return file_muster_proto_rawDescGZIP(), []int{26}
+	return file_muster_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LeaseFrame) GetKind() isLeaseFrame_Kind {
@@ -2158,6 +2299,24 @@ func (x *LeaseFrame) GetRelease() *Empty {
 	return nil
 }
 
+func (x *LeaseFrame) GetAttach() *Attach {
+	if x != nil {
+		if x, ok := x.Kind.(*LeaseFrame_Attach); ok {
+			return x.Attach
+		}
+	}
+	return nil
+}
+
+func (x *LeaseFrame) GetProgress() *Progress {
+	if x != nil {
+		if x, ok := x.Kind.(*LeaseFrame_Progress); ok {
+			return x.Progress
+		}
+	}
+	return nil
+}
+
 type isLeaseFrame_Kind interface {
 	isLeaseFrame_Kind()
 }
@@ -2206,6 +2365,14 @@ type LeaseFrame_Release struct {
 	Release *Empty `protobuf:"bytes,11,opt,name=release,proto3,oneof"` // either: no more tasks
 }
 
+type LeaseFrame_Attach struct {
+	Attach *Attach `protobuf:"bytes,12,opt,name=attach,proto3,oneof"` // requester, first frame instead of an award
+}
+
+type LeaseFrame_Progress struct {
+	Progress *Progress `protobuf:"bytes,13,opt,name=progress,proto3,oneof"` // provider
+}
+
 func (*LeaseFrame_Award) isLeaseFrame_Kind() {}
 
 func (*LeaseFrame_Reply) isLeaseFrame_Kind() {}
@@ -2228,6 +2395,10 @@ func (*LeaseFrame_Ping) isLeaseFrame_Kind() {}
 
 func (*LeaseFrame_Release) isLeaseFrame_Kind() {}
 
+func (*LeaseFrame_Attach) isLeaseFrame_Kind() {}
+
+func (*LeaseFrame_Progress) isLeaseFrame_Kind() {}
+
 type HelloRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2236,7 +2407,7 @@ type HelloRequest struct {
 
 func (x *HelloRequest) Reset() {
 	*x = HelloRequest{}
-	mi := &file_muster_proto_msgTypes[27]
+	mi := &file_muster_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2248,7 +2419,7 @@ func (x *HelloRequest) String() string {
 func (*HelloRequest) ProtoMessage() {}
 
 func (x *HelloRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_proto_msgTypes[27]
+	mi := &file_muster_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2261,7 +2432,7 @@ func (x *HelloRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloRequest.ProtoReflect.Descriptor instead.
 func (*HelloRequest) Descriptor() ([]byte, []int) {
-	return file_muster_proto_rawDescGZIP(), []int{27}
+	return file_muster_proto_rawDescGZIP(), []int{29}
 }
 
 type HelloReply struct {
@@ -2274,7 +2445,7 @@ type HelloReply struct {
 
 func (x *HelloReply) Reset() {
 	*x = HelloReply{}
-	mi := &file_muster_proto_msgTypes[28]
+	mi := &file_muster_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2286,7 +2457,7 @@ func (x *HelloReply) String() string {
 func (*HelloReply) ProtoMessage() {}
 
 func (x *HelloReply) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_proto_msgTypes[28]
+	mi := &file_muster_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2299,7 +2470,7 @@ func (x *HelloReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HelloReply.ProtoReflect.Descriptor instead.
 func (*HelloReply) Descriptor() ([]byte, []int) {
-	return file_muster_proto_rawDescGZIP(), []int{28}
+	return file_muster_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *HelloReply) GetAdvert() []byte {
@@ -2326,7 +2497,7 @@ type TaskInput struct {
 
 func (x *TaskInput) Reset() {
 	*x = TaskInput{}
-	mi := &file_muster_proto_msgTypes[29]
+	mi := &file_muster_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2338,7 +2509,7 @@ func (x *TaskInput) String() string {
 func (*TaskInput) ProtoMessage() {}
 
 func (x *TaskInput) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_proto_msgTypes[29]
+	mi := &file_muster_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2351,7 +2522,7 @@ func (x *TaskInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskInput.ProtoReflect.Descriptor instead.
 func (*TaskInput) Descriptor() ([]byte, []int) {
-	return file_muster_proto_rawDescGZIP(), []int{29}
+	return file_muster_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TaskInput) GetInput() []byte {
@@ -2383,15 +2554,18 @@ type Specification struct {
 	Labels        []*Label               `protobuf:"bytes,10,rep,name=labels,proto3" json:"labels,omitempty"`
 	QueueTimeout  int64                  `protobuf:"varint,11,opt,name=queue_timeout,json=queueTimeout,proto3" json:"queue_timeout,omitempty"` // milliseconds
 	Reduce        *Program               `protobuf:"bytes,12,opt,name=reduce,proto3" json:"reduce,omitempty"`
-	Nonce         []byte                 `protobuf:"bytes,13,opt,name=nonce,proto3" json:"nonce,omitempty"`          // 16 bytes
-	Submitted     int64                  `protobuf:"varint,14,opt,name=submitted,proto3" json:"submitted,omitempty"` // Unix milliseconds
+	Nonce         []byte                 `protobuf:"bytes,13,opt,name=nonce,proto3" json:"nonce,omitempty"`                                    // 16 bytes
+	Submitted     int64                  `protobuf:"varint,14,opt,name=submitted,proto3" json:"submitted,omitempty"`                           // Unix milliseconds
+	TotalTimeout  int64                  `protobuf:"varint,15,opt,name=total_timeout,json=totalTimeout,proto3" json:"total_timeout,omitempty"` // milliseconds, of the whole job; 0: none
+	Retries       uint32                 `protobuf:"varint,16,opt,name=retries,proto3" json:"retries,omitempty"`                               // of one task that peers failed; 0: the requester's default
+	Trace         string                 `protobuf:"bytes,17,opt,name=trace,proto3" json:"trace,omitempty"`                                    // W3C traceparent, or empty
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Specification) Reset() {
 	*x = Specification{}
-	mi := &file_muster_proto_msgTypes[30]
+	mi := &file_muster_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2403,7 +2577,7 @@ func (x *Specification) String() string {
 func (*Specification) ProtoMessage() {}
 
 func (x *Specification) ProtoReflect() protoreflect.Message {
-	mi := &file_muster_proto_msgTypes[30]
+	mi := &file_muster_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2416,7 +2590,7 @@ func (x *Specification) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Specification.ProtoReflect.Descriptor instead.
 func (*Specification) Descriptor() ([]byte, []int) {
-	return file_muster_proto_rawDescGZIP(), []int{30}
+	return file_muster_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Specification) GetName() string {
@@ -2517,6 +2691,27 @@ func (x *Specification) GetSubmitted() int64 {
 	return 0
 }
 
+func (x *Specification) GetTotalTimeout() int64 {
+	if x != nil {
+		return x.TotalTimeout
+	}
+	return 0
+}
+
+func (x *Specification) GetRetries() uint32 {
+	if x != nil {
+		return x.Retries
+	}
+	return 0
+}
+
+func (x *Specification) GetTrace() string {
+	if x != nil {
+		return x.Trace
+	}
+	return ""
+}
+
 var File_muster_proto protoreflect.FileDescriptor
 
 const file_muster_proto_rawDesc = "" +
@@ -2609,7 +2804,7 @@ const file_muster_proto_rawDesc = "" +
 	"\x04fuel\x18\t \x01(\x04R\x04fuel\x12\x18\n" +
 	"\atimeout\x18\n" +
 	" \x01(\x03R\atimeout\x12\x18\n" +
-	"\aprivate\x18\v \x01(\bR\aprivate\"\xcd\x01\n" +
+	"\aprivate\x18\v \x01(\bR\aprivate\"\xfd\x01\n" +
 	"\x05Award\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\fR\x03job\x12\x14\n" +
 	"\x05lease\x18\x02 \x01(\fR\x05lease\x12\x14\n" +
@@ -2618,7 +2813,20 @@ const file_muster_proto_rawDesc = "" +
 	"\x05price\x18\x05 \x01(\x04R\x05price\x12\x14\n" +
 	"\x05grace\x18\x06 \x01(\x03R\x05grace\x12,\n" +
 	"\aprogram\x18\a \x01(\v2\x12.muster.v1.ProgramR\aprogram\x12\x16\n" +
-	"\x06grants\x18\b \x03(\fR\x06grants\"\x90\x01\n" +
+	"\x06grants\x18\b \x03(\fR\x06grants\x12\x18\n" +
+	"\asilence\x18\t \x01(\x03R\asilence\x12\x14\n" +
+	"\x05trace\x18\n" +
+	" \x01(\tR\x05trace\"T\n" +
+	"\x06Attach\x12\x14\n" +
+	"\x05lease\x18\x01 \x01(\fR\x05lease\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1e\n" +
+	"\n" +
+	"executions\x18\x03 \x03(\fR\n" +
+	"executions\"X\n" +
+	"\bProgress\x12\x1c\n" +
+	"\texecution\x18\x01 \x01(\fR\texecution\x12\x1a\n" +
+	"\bfraction\x18\x02 \x01(\rR\bfraction\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\x90\x01\n" +
 	"\x04Task\x12\x1c\n" +
 	"\texecution\x18\x01 \x01(\fR\texecution\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x12\x14\n" +
@@ -2686,7 +2894,7 @@ const file_muster_proto_rawDesc = "" +
 	"\areceipt\x18\x02 \x01(\fR\areceipt\")\n" +
 	"\tExecution\x12\x1c\n" +
 	"\texecution\x18\x01 \x01(\fR\texecution\"\a\n" +
-	"\x05Empty\"\xfb\x03\n" +
+	"\x05Empty\"\xdb\x04\n" +
 	"\n" +
 	"LeaseFrame\x12-\n" +
 	"\x05award\x18\x01 \x01(\v2\x15.muster.v1.AwardFrameH\x00R\x05award\x12-\n" +
@@ -2700,7 +2908,9 @@ const file_muster_proto_rawDesc = "" +
 	"\astarted\x18\t \x01(\v2\x14.muster.v1.ExecutionH\x00R\astarted\x12&\n" +
 	"\x04ping\x18\n" +
 	" \x01(\v2\x10.muster.v1.EmptyH\x00R\x04ping\x12,\n" +
-	"\arelease\x18\v \x01(\v2\x10.muster.v1.EmptyH\x00R\areleaseB\x06\n" +
+	"\arelease\x18\v \x01(\v2\x10.muster.v1.EmptyH\x00R\arelease\x12+\n" +
+	"\x06attach\x18\f \x01(\v2\x11.muster.v1.AttachH\x00R\x06attach\x121\n" +
+	"\bprogress\x18\r \x01(\v2\x13.muster.v1.ProgressH\x00R\bprogressB\x06\n" +
 	"\x04kind\"\x0e\n" +
 	"\fHelloRequest\"J\n" +
 	"\n" +
@@ -2709,7 +2919,7 @@ const file_muster_proto_rawDesc = "" +
 	"\rannouncements\x18\x02 \x03(\fR\rannouncements\"7\n" +
 	"\tTaskInput\x12\x14\n" +
 	"\x05input\x18\x01 \x01(\fR\x05input\x12\x14\n" +
-	"\x05stdin\x18\x02 \x01(\fR\x05stdin\"\xe6\x03\n" +
+	"\x05stdin\x18\x02 \x01(\fR\x05stdin\"\xbb\x04\n" +
 	"\rSpecification\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12,\n" +
 	"\aprogram\x18\x02 \x01(\v2\x12.muster.v1.ProgramR\aprogram\x12*\n" +
@@ -2729,7 +2939,10 @@ const file_muster_proto_rawDesc = "" +
 	"\rqueue_timeout\x18\v \x01(\x03R\fqueueTimeout\x12*\n" +
 	"\x06reduce\x18\f \x01(\v2\x12.muster.v1.ProgramR\x06reduce\x12\x14\n" +
 	"\x05nonce\x18\r \x01(\fR\x05nonce\x12\x1c\n" +
-	"\tsubmitted\x18\x0e \x01(\x03R\tsubmittedB)Z'github.com/mustermesh/muster/proto/wireb\x06proto3"
+	"\tsubmitted\x18\x0e \x01(\x03R\tsubmitted\x12#\n" +
+	"\rtotal_timeout\x18\x0f \x01(\x03R\ftotalTimeout\x12\x18\n" +
+	"\aretries\x18\x10 \x01(\rR\aretries\x12\x14\n" +
+	"\x05trace\x18\x11 \x01(\tR\x05traceB)Z'github.com/mustermesh/muster/proto/wireb\x06proto3"
 
 var (
 	file_muster_proto_rawDescOnce sync.Once
@@ -2743,7 +2956,7 @@ func file_muster_proto_rawDescGZIP() []byte {
 	return file_muster_proto_rawDescData
 }
 
-var file_muster_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_muster_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_muster_proto_goTypes = []any{
 	(*Envelope)(nil),      // 0: muster.v1.Envelope
 	(*Statement)(nil),     // 1: muster.v1.Statement
@@ -2758,24 +2971,26 @@ var file_muster_proto_goTypes = []any{
 	(*BidReply)(nil),      // 10: muster.v1.BidReply
 	(*Program)(nil),       // 11: muster.v1.Program
 	(*Award)(nil),         // 12: muster.v1.Award
-	(*Task)(nil),          // 13: muster.v1.Task
-	(*Answer)(nil),        // 14: muster.v1.Answer
-	(*Receipt)(nil),       // 15: muster.v1.Receipt
-	(*Grant)(nil),         // 16: muster.v1.Grant
-	(*Block)(nil),         // 17: muster.v1.Block
-	(*Failure)(nil),       // 18: muster.v1.Failure
-	(*AnswerFrame)(nil),   // 19: muster.v1.AnswerFrame
-	(*AwardFrame)(nil),    // 20: muster.v1.AwardFrame
-	(*AwardReply)(nil),    // 21: muster.v1.AwardReply
-	(*Log)(nil),           // 22: muster.v1.Log
-	(*Ack)(nil),           // 23: muster.v1.Ack
-	(*Execution)(nil),     // 24: muster.v1.Execution
-	(*Empty)(nil),         // 25: muster.v1.Empty
-	(*LeaseFrame)(nil),    // 26: muster.v1.LeaseFrame
-	(*HelloRequest)(nil),  // 27: muster.v1.HelloRequest
-	(*HelloReply)(nil),    // 28: muster.v1.HelloReply
-	(*TaskInput)(nil),     // 29: muster.v1.TaskInput
-	(*Specification)(nil), // 30: muster.v1.Specification
+	(*Attach)(nil),        // 13: muster.v1.Attach
+	(*Progress)(nil),      // 14: muster.v1.Progress
+	(*Task)(nil),          // 15: muster.v1.Task
+	(*Answer)(nil),        // 16: muster.v1.Answer
+	(*Receipt)(nil),       // 17: muster.v1.Receipt
+	(*Grant)(nil),         // 18: muster.v1.Grant
+	(*Block)(nil),         // 19: muster.v1.Block
+	(*Failure)(nil),       // 20: muster.v1.Failure
+	(*AnswerFrame)(nil),   // 21: muster.v1.AnswerFrame
+	(*AwardFrame)(nil),    // 22: muster.v1.AwardFrame
+	(*AwardReply)(nil),    // 23: muster.v1.AwardReply
+	(*Log)(nil),           // 24: muster.v1.Log
+	(*Ack)(nil),           // 25: muster.v1.Ack
+	(*Execution)(nil),     // 26: muster.v1.Execution
+	(*Empty)(nil),         // 27: muster.v1.Empty
+	(*LeaseFrame)(nil),    // 28: muster.v1.LeaseFrame
+	(*HelloRequest)(nil),  // 29: muster.v1.HelloRequest
+	(*HelloReply)(nil),    // 30: muster.v1.HelloReply
+	(*TaskInput)(nil),     // 31: muster.v1.TaskInput
+	(*Specification)(nil), // 32: muster.v1.Specification
 }
 var file_muster_proto_depIdxs = []int32{
 	2,  // 0: muster.v1.Announcement.needs:type_name -> muster.v1.Resources
@@ -2787,28 +3002,30 @@ var file_muster_proto_depIdxs = []int32{
 	2,  // 6: muster.v1.Program.resources:type_name -> muster.v1.Resources
 	11, // 7: muster.v1.Award.program:type_name -> muster.v1.Program
 	3,  // 8: muster.v1.Answer.engine:type_name -> muster.v1.Engine
-	17, // 9: muster.v1.AnswerFrame.blocks:type_name -> muster.v1.Block
-	13, // 10: muster.v1.AwardFrame.tasks:type_name -> muster.v1.Task
-	20, // 11: muster.v1.LeaseFrame.award:type_name -> muster.v1.AwardFrame
-	21, // 12: muster.v1.LeaseFrame.reply:type_name -> muster.v1.AwardReply
-	13, // 13: muster.v1.LeaseFrame.task:type_name -> muster.v1.Task
-	19, // 14: muster.v1.LeaseFrame.answer:type_name -> muster.v1.AnswerFrame
-	18, // 15: muster.v1.LeaseFrame.failure:type_name -> muster.v1.Failure
-	23, // 16: muster.v1.LeaseFrame.ack:type_name -> muster.v1.Ack
-	24, // 17: muster.v1.LeaseFrame.cancel:type_name -> muster.v1.Execution
-	22, // 18: muster.v1.LeaseFrame.log:type_name -> muster.v1.Log
-	24, // 19: muster.v1.LeaseFrame.started:type_name -> muster.v1.Execution
-	25, // 20: muster.v1.LeaseFrame.ping:type_name -> muster.v1.Empty
-	25, // 21: muster.v1.LeaseFrame.release:type_name -> muster.v1.Empty
-	11, // 22: muster.v1.Specification.program:type_name -> muster.v1.Program
-	29, // 23: muster.v1.Specification.tasks:type_name -> muster.v1.TaskInput
-	4,  // 24: muster.v1.Specification.labels:type_name -> muster.v1.Label
-	11, // 25: muster.v1.Specification.reduce:type_name -> muster.v1.Program
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	19, // 9: muster.v1.AnswerFrame.blocks:type_name -> muster.v1.Block
+	15, // 10: muster.v1.AwardFrame.tasks:type_name -> muster.v1.Task
+	22, // 11: muster.v1.LeaseFrame.award:type_name -> muster.v1.AwardFrame
+	23, // 12: muster.v1.LeaseFrame.reply:type_name -> muster.v1.AwardReply
+	15, // 13: muster.v1.LeaseFrame.task:type_name -> muster.v1.Task
+	21, // 14: muster.v1.LeaseFrame.answer:type_name -> muster.v1.AnswerFrame
+	20, // 15: muster.v1.LeaseFrame.failure:type_name -> muster.v1.Failure
+	25, // 16: muster.v1.LeaseFrame.ack:type_name -> muster.v1.Ack
+	26, // 17: muster.v1.LeaseFrame.cancel:type_name -> muster.v1.Execution
+	24, // 18: muster.v1.LeaseFrame.log:type_name -> muster.v1.Log
+	26, // 19: muster.v1.LeaseFrame.started:type_name -> muster.v1.Execution
+	27, // 20: muster.v1.LeaseFrame.ping:type_name -> muster.v1.Empty
+	27, // 21: muster.v1.LeaseFrame.release:type_name -> muster.v1.Empty
+	13, // 22: muster.v1.LeaseFrame.attach:type_name -> muster.v1.Attach
+	14, // 23: muster.v1.LeaseFrame.progress:type_name -> muster.v1.Progress
+	11, // 24: muster.v1.Specification.program:type_name -> muster.v1.Program
+	31, // 25: muster.v1.Specification.tasks:type_name -> muster.v1.TaskInput
+	4,  // 26: muster.v1.Specification.labels:type_name -> muster.v1.Label
+	11, // 27: muster.v1.Specification.reduce:type_name -> muster.v1.Program
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_muster_proto_init() }
@@ -2820,7 +3037,7 @@ func file_muster_proto_init() {
 		(*BidFrame_Bid)(nil),
 		(*BidFrame_Refusal)(nil),
 	}
-	file_muster_proto_msgTypes[26].OneofWrappers = []any{
+	file_muster_proto_msgTypes[28].OneofWrappers = []any{
 		(*LeaseFrame_Award)(nil),
 		(*LeaseFrame_Reply)(nil),
 		(*LeaseFrame_Task)(nil),
@@ -2832,6 +3049,8 @@ func file_muster_proto_init() {
 		(*LeaseFrame_Started)(nil),
 		(*LeaseFrame_Ping)(nil),
 		(*LeaseFrame_Release)(nil),
+		(*LeaseFrame_Attach)(nil),
+		(*LeaseFrame_Progress)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2839,7 +3058,7 @@ func file_muster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_muster_proto_rawDesc), len(file_muster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

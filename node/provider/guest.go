@@ -1,0 +1,155 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/mustermesh/muster/node/overlay"
+	"github.com/mustermesh/muster/node/sandbox"
+	"github.com/mustermesh/muster/proto"
+	"github.com/mustermesh/muster/scheduler"
+)
+
+// A guest is an execution that runs here. The provider's lock guards it.
+type guest struct {
+	cancel   context.CancelFunc
+	job      proto.JobID
+	from     proto.PeerID
+	began    time.Time // zero: its program and input are being fetched
+	progress proto.Progress
+}
+
+// stop has an execution stopped, where it runs. Call it with the provider's lock.
+func (l *lent) stop(e proto.ExecutionID) {
+	if g := l.running[e]; g != nil {
+		g.cancel()
+	}
+}
+
+// startNext starts what the book says may start.
+func (p *Provider) startNext() {
+	p.mu.Lock()
+	var declined []scheduler.Queued
+	for _, q := range p.book.Next() {
+		l := p.leases[q.Lease]
+		ctx, cancel := context.WithCancel(p.Workers.Context())
+		l.running[q.Assignment.Execution] = &guest{cancel: cancel, job: l.award.Job, from: l.from}
+		if p.Workers.Try(func(context.Context) { p.execute(ctx, l, q) }) {
+			continue
+		}
+		cancel()
+		delete(l.running, q.Assignment.Execution)
+		p.book.Done(p.Now(), q.Lease, q.Assignment.Execution, false)
+		declined = append(declined, q)
+	}
+	p.mu.Unlock()
+	for _, q := range declined {
+		if l := p.lease(q.Lease); l != nil {
+			p.refuse(l, q.Assignment.Execution, &scheduler.No{Reason: proto.ReasonBusy, Detail: "the node has too much to do, or is ending"})
+		}
+	}
+}
+
+func (p *Provider) lease(id proto.LeaseID) *lent {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.leases[id]
+}
+
+// execute runs one task and sends its answer, or why there is none. The answer is
+// on disk before it is sent. What a stopping node cuts off stays on record, for
+// its next run.
+func (p *Provider) execute(ctx context.Context, l *lent, q scheduler.Queued) {
+	id := q.Assignment.Execution
+	answer, err := p.box.Run(ctx, sandbox.Work{
+		Owner: l.from, Program: l.award.Program, Task: q.Assignment.Task, From: []proto.PeerID{l.from},
+		Tag: resultTag(l.from, id), InputTag: sandbox.JobTag(l.from, l.award.Job),
+		Started: func() { p.began(l, id) },
+	})
+	ending := p.Workers.Context().Err() != nil
+	answer.Execution, answer.Lease, answer.Epoch = id, l.award.Lease, l.award.Epoch
+	if err == nil {
+		if rerr := p.recordResult(context.WithoutCancel(ctx), l, answer); rerr != nil {
+			no := p.unrecorded(rerr)
+			err = &sandbox.Failure{Reason: no.Reason, Detail: no.Detail}
+		}
+	}
+	p.mu.Lock()
+	l.running[id].cancel()
+	delete(l.running, id)
+	p.book.Done(p.Now(), q.Lease, id, err == nil)
+	if err != nil && !ending {
+		p.discard(workKey(l.from, l.award.Lease, id))
+	}
+	p.mu.Unlock()
+	switch {
+	case err == nil:
+		p.done.Add(1)
+		p.answer(context.WithoutCancel(ctx), l, answer)
+	case !ending:
+		p.failed.Add(1)
+		p.send(l, proto.Frame{Failure: failureFrame(id, err)})
+	}
+	p.startNext()
+	p.freed()
+}
+
+// began notes that a guest runs.
+func (p *Provider) began(l *lent, id proto.ExecutionID) {
+	p.mu.Lock()
+	if g := l.running[id]; g != nil {
+		g.began = p.Now()
+	}
+	p.mu.Unlock()
+	p.send(l, proto.Frame{Started: &id})
+}
+
+func failureFrame(id proto.ExecutionID, err error) *proto.Failure {
+	var f *sandbox.Failure
+	if errors.As(err, &f) {
+		return &proto.Failure{Execution: id, Reason: f.Reason, Detail: proto.ClipDetail(f.Detail)}
+	}
+	return &proto.Failure{Execution: id, Reason: proto.ReasonOther, Detail: proto.ClipDetail(err.Error())}
+}
+
+func (p *Provider) answer(ctx context.Context, l *lent, a proto.Answer) {
+	env := p.Sign(proto.PurposeAnswer, l.from, overlay.AnswerLife, a.Marshal())
+	p.send(l, proto.Frame{Answer: &proto.AnswerFrame{Answer: env, Blocks: p.box.Inline(ctx, a)}})
+}
+
+// send sends a frame, unless the requester is out of touch: it hears of
+// everything when it is back.
+func (p *Provider) send(l *lent, f proto.Frame) {
+	p.mu.Lock()
+	s := l.stream
+	p.mu.Unlock()
+	if s == nil {
+		return
+	}
+	if err := s.Send(f.Marshal()); err != nil {
+		s.Reset()
+	}
+}
+
+// A Guest is an execution that runs here, for whoever looks.
+type Guest struct {
+	Execution proto.ExecutionID
+	Job       proto.JobID
+	Requester proto.PeerID
+	Began     time.Time // zero: its program and input are being fetched
+	Progress  proto.Progress
+	Orphan    bool // its requester is out of touch
+}
+
+// Guests gives what runs here now, in no order.
+func (p *Provider) Guests() (gs []Guest) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.leases {
+		for e, g := range l.running {
+			gs = append(gs, Guest{Execution: e, Job: g.job, Requester: g.from, Began: g.began, Progress: g.progress, Orphan: l.stream == nil})
+		}
+	}
+	return gs
+}

@@ -1,0 +1,97 @@
+package requester
+
+import (
+	"time"
+
+	"github.com/mustermesh/muster/node/overlay"
+	"github.com/mustermesh/muster/proto"
+	"github.com/mustermesh/muster/scheduler"
+)
+
+// receipts signs one batch of receipts for the settled tasks, and sends each to
+// its provider.
+func (j *Job) receipts(settled []int) {
+	type due struct {
+		lease *taken
+		id    proto.ExecutionID
+		cost  proto.Credits
+	}
+	var batch []proto.Statement
+	var dues []due
+	now := j.r.Now()
+	for _, i := range settled {
+		for _, e := range j.core.Task(i).Executions {
+			l, h, ok := j.heldAnswer(e.ID)
+			if !ok {
+				continue
+			}
+			if e.State == scheduler.ExecWrong || e.State == scheduler.ExecLost {
+				l.drop(e.ID)
+				continue
+			}
+			r := proto.Receipt{
+				Answer: h.hash, Job: j.id, Execution: e.ID, Digest: h.answer.Digest, Output: h.answer.Output,
+				CPU: h.answer.CPU, Amount: l.cost(h.answer.CPU),
+			}
+			batch = append(batch, proto.Statement{
+				Network: j.r.Network, Purpose: proto.PurposeReceipt, Issued: now, Expires: now.Add(overlay.AnswerLife),
+				Addressee: l.peer, Body: r.Marshal(),
+			})
+			dues = append(dues, due{l, e.ID, r.Amount})
+		}
+	}
+	for len(batch) > 0 {
+		n := min(len(batch), proto.MaxBatch)
+		for k, env := range j.r.SealBatch(batch[:n]) {
+			d := dues[k]
+			d.lease.send(proto.Frame{Ack: &proto.Ack{Execution: d.id, Receipt: env}})
+			d.lease.drop(d.id)
+			j.pay(d.lease.peer, d.cost)
+		}
+		batch, dues = batch[n:], dues[n:]
+	}
+}
+
+// cost is what so much work is worth under a lease: price × core-hours.
+func (l *taken) cost(cpu time.Duration) proto.Credits {
+	return proto.Credits(float64(l.price) * cpu.Hours())
+}
+
+func (j *Job) pay(peer proto.PeerID, amount proto.Credits) {
+	if amount == 0 {
+		return
+	}
+	j.mu.Lock()
+	j.progress.Spent += amount
+	j.mu.Unlock()
+	if err := j.r.acct.Add(j.ctx, peer, 0, amount); err != nil {
+		j.r.Log.Error("account", "peer", peer, "err", err)
+	}
+}
+
+func (j *Job) heldAnswer(e proto.ExecutionID) (*taken, held, bool) {
+	for _, l := range j.leases {
+		l.mu.Lock()
+		h, ok := l.answers[e]
+		l.mu.Unlock()
+		if ok {
+			return l, h, true
+		}
+	}
+	return nil, held{}, false
+}
+
+func (l *taken) drop(e proto.ExecutionID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.answers, e)
+}
+
+// proof gives the signed answer of an execution that was proven wrong.
+func (j *Job) proof(e scheduler.Evidence) []byte {
+	if e.Kind != scheduler.EvidenceWrong {
+		return nil
+	}
+	_, h, _ := j.heldAnswer(e.Execution)
+	return h.envelope
+}

@@ -1,0 +1,267 @@
+package scheduler
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"github.com/mustermesh/muster/proto"
+)
+
+// A WorkState is where an execution stands at its provider.
+// docs/architecture.md has the picture.
+type WorkState int
+
+// States of an execution at its provider. One that is over without a result is
+// not known any more.
+const (
+	WorkWaiting WorkState = iota // for a slot
+	WorkRunning
+	WorkKept // has a result that its requester did not acknowledge yet
+)
+
+// A work is an execution that the book knows.
+type work struct{ state WorkState }
+
+// A Ref names an execution under its lease: ids are drawn by strangers, so that
+// two requesters may use the same.
+type Ref struct {
+	Lease     proto.LeaseID
+	Execution proto.ExecutionID
+}
+
+// Broke notes that the stream of a lease is lost. Its tasks go on for as long as
+// its award says that the requester may be silent.
+func (b *Book) Broke(now time.Time, lease proto.LeaseID) {
+	if h := b.lease(lease); h != nil && h.broken.IsZero() {
+		h.broken = now
+	}
+}
+
+// A Standing says how an execution stands that its requester asks after.
+type Standing struct {
+	Execution proto.ExecutionID
+	State     WorkState
+	Known     bool // false: it is lost, or never came
+}
+
+// Attached is what follows from taking up a lease again.
+type Attached struct {
+	Standings []Standing          // of what is still wanted, in the order of asking
+	Stop      []proto.ExecutionID // runs, and is not wanted any more
+}
+
+// Attach takes up a lease again at its requester's word, who names the
+// executions that it still wants; all others are given up. A lease that ended
+// because its requester was silent lives again while results of it are kept.
+func (b *Book) Attach(now time.Time, from proto.PeerID, a proto.Attach) (Attached, *No) {
+	h := b.leases[a.Lease]
+	if h == nil || h.tenant.id != from || h.award.Epoch != a.Epoch {
+		return Attached{}, &No{proto.ReasonNoLease, "no such lease"}
+	}
+	if h.ended {
+		h.ended, h.until = false, time.Time{}
+		h.tenant.leases++
+	}
+	h.broken = time.Time{}
+	wanted := make(map[proto.ExecutionID]bool, len(a.Executions))
+	out := Attached{Standings: make([]Standing, 0, len(a.Executions))}
+	for _, e := range a.Executions {
+		wanted[e] = true
+		s := Standing{Execution: e}
+		if w := h.works[e]; w != nil {
+			s.State, s.Known = w.state, true
+		}
+		out.Standings = append(out.Standings, s)
+	}
+	out.Stop = b.giveUp(h, wanted)
+	b.rest(now, h)
+	return out, nil
+}
+
+// giveUp drops what is not wanted of a lease, and gives what of it runs.
+func (b *Book) giveUp(h *held, wanted map[proto.ExecutionID]bool) (running []proto.ExecutionID) {
+	for e, w := range h.works {
+		switch {
+		case wanted[e]:
+		case w.state == WorkWaiting:
+			b.unqueue(h, e)
+		case w.state == WorkRunning:
+			running = append(running, e)
+		default:
+			b.release(h, e)
+			b.swept.Forget = append(b.swept.Forget, Ref{h.award.Lease, e})
+		}
+	}
+	sortExecutions(running)
+	return running
+}
+
+// Acknowledged notes that a requester needs a result no longer; it tells whether
+// it was kept.
+func (b *Book) Acknowledged(now time.Time, r Ref) bool {
+	h := b.leases[r.Lease]
+	if h == nil || h.works[r.Execution] == nil || h.works[r.Execution].state != WorkKept {
+		return false
+	}
+	b.release(h, r.Execution)
+	b.rest(now, h)
+	b.forget(r.Lease, h)
+	return true
+}
+
+// release stops keeping a result.
+func (b *Book) release(h *held, e proto.ExecutionID) {
+	delete(h.works, e)
+	h.kept--
+	h.tenant.kept--
+}
+
+// forgetKept stops keeping the results of a lease.
+func (b *Book) forgetKept(h *held) {
+	for e, w := range h.works {
+		if w.state == WorkKept {
+			b.release(h, e)
+			b.swept.Forget = append(b.swept.Forget, Ref{h.award.Lease, e})
+		}
+	}
+}
+
+// supersede ends the leases of a job whose requester is out of touch, where it
+// has awarded a newer one: it does not know of them any more.
+func (b *Book) supersede(now time.Time, key fence, epoch uint64) {
+	for id, h := range b.leases {
+		if h.award.Job == key.job && h.tenant.id == key.from && h.award.Epoch < epoch && (h.ended || !h.broken.IsZero()) {
+			b.stop(now, h, 0)
+			b.forgetKept(h)
+			b.forget(id, h)
+		}
+	}
+}
+
+// stop ends a lease, unless it has ended, and has its running tasks stopped; its
+// results are kept for so long.
+func (b *Book) stop(now time.Time, h *held, keep time.Duration) {
+	if h.ended {
+		return
+	}
+	for _, e := range b.close(h, now.Add(keep)) {
+		b.swept.Stop = append(b.swept.Stop, Ref{h.award.Lease, e})
+	}
+}
+
+// Swept is what became of leases by the passing of time.
+type Swept struct {
+	Idle   []proto.LeaseID // had no task for [IdleLease]: to be let go
+	Stop   []Ref           // run for requesters that were silent too long
+	Forget []Ref           // results that are kept no longer
+	Over   []proto.LeaseID // of which nothing is known any more
+}
+
+// Sweep says what is to be done at now. Everything in it is told once, idle
+// leases aside; each list is in the order of its ids.
+func (b *Book) Sweep(now time.Time) Swept {
+	var idle []proto.LeaseID
+	var ended []*held
+	for id, h := range b.leases {
+		switch {
+		case h.ended && !now.Before(h.until):
+			b.forgetKept(h)
+			b.forget(id, h)
+		case h.ended:
+			ended = append(ended, h)
+		case !h.broken.IsZero() && (len(h.works) == 0 || now.Sub(h.broken) >= b.bounded(h.award.Silence)):
+			b.stop(now, h, b.bounded(h.award.Grace)-min(b.bounded(h.award.Grace), now.Sub(h.broken)))
+			b.forget(id, h)
+		case len(h.works) == 0 && now.Sub(h.idle) >= IdleLease:
+			idle = append(idle, id)
+		}
+	}
+	b.crowd(ended)
+	out := b.swept
+	out.Idle, b.swept = idle, Swept{}
+	sortLeases(out.Idle)
+	sortLeases(out.Over)
+	sortRefs(out.Stop)
+	sortRefs(out.Forget)
+	return out
+}
+
+// crowd forgets the results of leases that ended first, where too many are kept.
+func (b *Book) crowd(ended []*held) {
+	if len(ended) <= maxLeases {
+		return
+	}
+	slices.SortFunc(ended, func(a, b *held) int { return a.until.Compare(b.until) })
+	for _, h := range ended[:len(ended)-maxLeases] {
+		b.forgetKept(h)
+		b.forget(h.award.Lease, h)
+	}
+}
+
+// bounded is how long this provider puts up with silence that a requester asks
+// it to.
+func (b *Book) bounded(asked time.Duration) time.Duration {
+	return min(max(asked, 0), b.lend.Patience)
+}
+
+// A LentLease is what a provider must find again of a lease after a restart.
+type LentLease struct {
+	From  proto.PeerID
+	Award proto.Award
+	Works []LentWork
+}
+
+// A LentWork is what a provider must find again of an execution.
+type LentWork struct {
+	Assignment proto.Assignment
+	Deaths     int  // restarts of the provider while it waited or ran
+	Result     bool // it is over, and its result is kept
+}
+
+// maxDeaths is after how many restarts of its provider an execution is given up:
+// it may be what ends it.
+const maxDeaths = 2
+
+// Restore takes a lease from an earlier run into an empty book, with its
+// requester out of touch from now on. What waited or ran is queued again; what
+// did so in too many runs is lost, as the requester hears when it asks.
+func (b *Book) Restore(now time.Time, l LentLease) {
+	t := b.tenants[l.From]
+	if t == nil {
+		t = &tenant{id: l.From, served: b.turn}
+	}
+	if b.leases[l.Award.Lease] != nil {
+		return
+	}
+	h := b.hold(now, t, l.Award)
+	h.broken = now
+	for _, w := range l.Works {
+		switch {
+		case h.works[w.Assignment.Execution] != nil:
+		case w.Result:
+			h.works[w.Assignment.Execution] = &work{state: WorkKept}
+			h.kept++
+			t.kept++
+		case w.Deaths < maxDeaths:
+			b.await(h, w.Assignment)
+		}
+	}
+}
+
+func sortExecutions(es []proto.ExecutionID) {
+	slices.SortFunc(es, func(a, b proto.ExecutionID) int { return bytes.Compare(a[:], b[:]) })
+}
+
+func sortLeases(ids []proto.LeaseID) {
+	slices.SortFunc(ids, func(a, b proto.LeaseID) int { return bytes.Compare(a[:], b[:]) })
+}
+
+func sortRefs(refs []Ref) {
+	slices.SortFunc(refs, func(a, b Ref) int {
+		if c := bytes.Compare(a.Lease[:], b.Lease[:]); c != 0 {
+			return c
+		}
+		return bytes.Compare(a.Execution[:], b.Execution[:])
+	})
+}
