@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mustermesh/muster/proto"
@@ -46,6 +47,7 @@ type Config struct {
 	SandboxIdle  time.Duration // a sandbox without work is ended after
 	MaxProgram   int64         // bytes of the largest program
 	Grace        time.Duration // providers are asked to keep results, and a daemon's tasks going, while this node is out of touch
+	Hedge        string        // when a slow execution gets a backup: predicted, mean (1.5 times the average) or off
 	Patience     time.Duration // … and what this node grants others of it, at most
 	client       bool          // one command's node, not a daemon
 	ClientWarmUp time.Duration // how long a fresh node looks for peers before its own runs stand in for them
@@ -87,7 +89,7 @@ func DefaultConfig() Config {
 		Lend:  Lend{CPU: float64(runtime.NumCPU()), Memory: hostMemory() / 2, Disk: 4 << 30, Slots: runtime.NumCPU()},
 		Cache: 10 << 30, ConnLow: 64, ConnHigh: 128,
 		SandboxIdle: 30 * time.Second, MaxProgram: 64 << 20, ClientWarmUp: 2 * time.Second,
-		Grace: 30 * time.Minute, Patience: time.Hour,
+		Hedge: "predicted", Grace: 30 * time.Minute, Patience: time.Hour,
 	}
 }
 
@@ -114,6 +116,8 @@ func (c Config) Validate() error {
 		return errors.New("home is empty; set --home or MUSTER_HOME")
 	case !networkName.MatchString(c.Network):
 		return fmt.Errorf("network %q: a name has 1 to 40 lower-case letters, digits or hyphens", c.Network)
+	case !slices.Contains(hedgingNames, c.Hedge):
+		return fmt.Errorf("hedge %q; known: %s", c.Hedge, strings.Join(hedgingNames, ", "))
 	case len(c.Roles) == 0:
 		return errors.New("no role; set one or more of provider, requester, bootstrap")
 	case !(c.Price >= 0 && c.Price <= maxCredits && c.MaxCredit >= 0 && c.MaxCredit <= maxCredits): // NaN is neither
@@ -173,6 +177,20 @@ func (c Config) lending() (scheduler.Lending, error) {
 	}
 	deny, err := peerIDs(c.Deny)
 	return scheduler.Lending{MaxCredit: credits(c.MaxCredit), Allow: allow, Deny: deny, Share: 0.5, Patience: c.Patience}, err
+}
+
+// hedgingNames are what [Config].Hedge can say.
+var hedgingNames = []string{"predicted", "mean", "off"}
+
+// hedging gives the policy of each of them.
+func (c Config) hedging() scheduler.HedgePolicy {
+	switch c.Hedge {
+	case "predicted":
+		return scheduler.Hedging()
+	case "mean":
+		return scheduler.MeanHedging()
+	}
+	return scheduler.HedgePolicy{}
 }
 
 // Paths in a home.

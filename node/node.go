@@ -202,6 +202,7 @@ func (n *node) assemble(ctx context.Context) (err error) {
 	n.requester, err = requester.Open(ctx, n.Local, requester.Config{
 		DB: n.db, Ledger: n.ledger, Accounts: n.acct, Box: n.box, LocalSlots: max(n.cfg.Lend.Slots, 1),
 		Fetch: n.fetch, StandIn: n.started.Add(n.cfg.ClientWarmUp), Grace: n.cfg.Grace, Silence: n.silence(),
+		Hedge: n.cfg.hedging(),
 	})
 	if err != nil || n.Net == nil {
 		return err

@@ -26,7 +26,7 @@ func (j *Job) missing(t *task) int {
 	if t.own() != nil {
 		return 0
 	}
-	return 1 + t.want - t.live() - t.answered()
+	return 1 + t.want + j.hedge.extra(t) - t.live() - t.answered()
 }
 
 // need queues t if it needs peers and waits for them nowhere yet. Who was set
@@ -148,6 +148,8 @@ func (j *Job) place(t *task) bool {
 		switch {
 		case len(j.fit) > 0:
 			j.assign(t, j.draw(t, j.fit))
+		case t.live()+t.answered() > t.want: // only backups are missing
+			return false
 		case !t.begun() || slices.ContainsFunc(j.peers, func(p *peer) bool { return p.trusted() && j.usable(t, p) }):
 			return false // nobody took it yet, or who may is busy
 		case j.now.Before(j.cfg.StandIn):
@@ -196,6 +198,9 @@ func (t *task) apart(p *peer) bool {
 
 // draw picks who runs t: an executor by standing and price, a checker uniformly.
 func (j *Job) draw(t *task, fit []*peer) *peer {
+	if t.want == 0 && t.live() > 0 && t.answered() == 0 { // a backup of its only executor
+		return j.hedge.draw(j.now, fit, j.cfg.Rand)
+	}
 	if t.begun() {
 		return fit[j.cfg.Rand.IntN(len(fit))]
 	}
@@ -206,9 +211,9 @@ func (j *Job) assign(t *task, p *peer) {
 	role := RoleChecker
 	if !t.begun() {
 		role = RoleExecutor
-		if p.AlwaysCheck {
-			t.want = max(t.want, 1)
-		}
+	}
+	if p.AlwaysCheck && t.answered() == 0 { // a backup, too, may be the only one that answers
+		t.want = max(t.want, 1)
 	}
 	l := p.lease
 	if l == nil {
@@ -217,6 +222,10 @@ func (j *Job) assign(t *task, p *peer) {
 	}
 	e := j.newExec(t, &exec{peer: p.ID, from: p, group: p.Group, engine: p.Engine, role: role})
 	l.add(j.now, e)
+	if j.hedge.given(j.now, e) {
+		e.role = RoleHedge
+		j.totals.counts.Hedges++
+	}
 	j.out.Executions = append(j.out.Executions, e.record())
 	j.watch()
 	a := Assign{Lease: l.id, Execution: e.id, Task: t.index}

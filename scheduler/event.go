@@ -88,6 +88,7 @@ func (j *Job) Started(now time.Time, id proto.ExecutionID) {
 		e.state, e.started = ExecRunning, now
 		if e.lease != nil {
 			e.lease.lived(now)
+			j.hedge.started(now, e)
 		}
 		j.changed(e.task)
 	}
@@ -244,6 +245,7 @@ func (j *Job) finish(e *exec, s ExecState, reason proto.Reason, detail string) {
 			j.out.Over = append(j.out.Over, e.id)
 		}
 		e.lease.remove(j.now, e)
+		j.hedge.ended(j.now, e)
 		e.lease.lived(j.now)
 	}
 	if s != ExecAnswered {

@@ -66,6 +66,7 @@ const hedgeRetry = time.Second
 // to be given to one more. An overdue execution goes on, but no longer counts;
 // the first answers that a task needs settle it, whoever gives them. Every call
 // costs the same however many executions there are, or nearly so.
+// A nil hedger hedges nothing.
 type hedger struct {
 	policy  HedgePolicy
 	speeds  *Speeds
@@ -99,6 +100,9 @@ func newHedger(p HedgePolicy, s *Speeds, b *Budget, program proto.CID) *hedger {
 // given is called when a task was given to one more peer: who is not needed for
 // its answers is the backup of somebody. It tells whether that is so.
 func (h *hedger) given(now time.Time, e *exec) bool {
+	if h == nil {
+		return false
+	}
 	slow := h.whose(e.task)
 	if slow == nil {
 		h.budget.Count()
@@ -124,6 +128,9 @@ func (h *hedger) whose(t *task) *exec {
 
 // started is called when an execution begins at its peer.
 func (h *hedger) started(now time.Time, e *exec) {
+	if h == nil {
+		return
+	}
 	from := e.started
 	if from.IsZero() {
 		from = e.created.Add(h.startup)
@@ -145,11 +152,10 @@ func (h *hedger) watch(now time.Time, e *exec, from time.Time) {
 // ended is called when an execution is over: what was seen of its speed is
 // noted, and a grant that led to no backup given back.
 func (h *hedger) ended(now time.Time, e *exec) {
-	if h.overdue[e] == granted {
-		h.budget.Return()
+	if h == nil {
+		return
 	}
-	h.alarms.drop(e)
-	delete(h.overdue, e)
+	h.forget(e)
 	h.unback(e)
 	if e.started.IsZero() {
 		return
@@ -160,6 +166,19 @@ func (h *hedger) ended(now time.Time, e *exec) {
 	case ExecCancelled:
 		h.speeds.ObserveAtLeast(now, e.peer, h.program, took)
 	}
+}
+
+// forget stops watching an execution: it is over, or its provider is out of
+// touch, so that it does not count anyway.
+func (h *hedger) forget(e *exec) {
+	if h == nil {
+		return
+	}
+	if h.overdue[e] == granted {
+		h.budget.Return()
+	}
+	h.alarms.drop(e)
+	delete(h.overdue, e)
 }
 
 // unback: a backup that was refused may go to another; one that failed was one
@@ -194,7 +213,7 @@ func (h *hedger) await(e *exec) {
 
 // extra is how many executions t is to have besides those it needs.
 func (h *hedger) extra(t *task) (n int) {
-	if len(h.overdue) == 0 {
+	if h == nil || len(h.overdue) == 0 {
 		return 0
 	}
 	for _, e := range t.execs {
@@ -208,6 +227,9 @@ func (h *hedger) extra(t *task) (n int) {
 // due gives the tasks that are to be given to one more peer now: one of their
 // executions became overdue, and the budget bears it.
 func (h *hedger) due(now time.Time) (tasks []*task) {
+	if h == nil {
+		return nil
+	}
 	for len(h.alarms.due) > 0 && !now.Before(h.alarms.due[0].at) {
 		h.await(h.alarms.pop())
 	}
@@ -227,6 +249,9 @@ func (h *hedger) due(now time.Time) (tasks []*task) {
 
 // wake is when to call due again at the latest; zero: not before an event.
 func (h *hedger) wake(now time.Time) (at time.Time) {
+	if h == nil {
+		return at
+	}
 	if len(h.waiting) > 0 {
 		at = now.Add(hedgeRetry)
 	}

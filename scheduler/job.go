@@ -48,6 +48,10 @@ type JobConfig struct {
 	Deadline     time.Time     // of the whole job; zero: none
 	Retries      int           // of one task that peers failed; 0: 24
 	Grace        time.Duration // how long a lease that broke is asked after; 0: a minute
+	Hedge        HedgePolicy   // when a slow execution gets a backup; zero: never
+	Speeds       *Speeds       // what is known of how long executions take; nil: no hedging
+	Budget       *Budget       // of backups, for all jobs together; must be set where Speeds is
+	Kind         proto.CID     // executions of which kind the speeds are of: of like program, arguments and size of input
 	StandIn      time.Time     // not before this does an own run replace peers not met yet
 	Epoch        uint64        // of the first lease, less one; at least as high as any used before
 	Rand         *rand.Rand
@@ -89,7 +93,8 @@ type Job struct {
 	tasks    []*task
 	settled  int
 	totals   totals
-	fetching int // outputs on their way
+	hedge    *hedger // nil: no hedging
+	fetching int     // outputs on their way
 	execs    map[proto.ExecutionID]*exec
 	peers    []*peer // in order of appearance
 	byID     map[proto.PeerID]*peer
@@ -136,6 +141,10 @@ func NewJob(now time.Time, cfg JobConfig) *Job {
 	}
 	if cfg.Grace == 0 {
 		j.cfg.Grace = defaultGrace
+	}
+	if cfg.Speeds != nil && cfg.Hedge.Most > 0 {
+		j.hedge = newHedger(cfg.Hedge, cfg.Speeds, cfg.Budget, cfg.Kind)
+		j.hedge.startup = j.cfg.Startup
 	}
 	block := make([]task, cfg.Tasks)
 	for i := range j.tasks {
@@ -218,7 +227,10 @@ func (j *Job) overAnswered(t *task) {
 
 func (j *Job) cancelLive(t *task) {
 	for _, e := range t.execs {
-		if e.live() {
+		switch {
+		case e.live() && e.doubtful():
+			j.finish(e, ExecLost, proto.ReasonOther, "its provider was still out of touch when the task was settled")
+		case e.live():
 			j.cancel(e)
 			j.finish(e, ExecCancelled, proto.ReasonCancelled, "")
 		}

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"time"
 
@@ -58,6 +59,9 @@ func (b *Book) Attach(now time.Time, from proto.PeerID, a proto.Attach) (Attache
 	h := b.leases[a.Lease]
 	if h == nil || h.tenant.id != from || h.award.Epoch != a.Epoch {
 		return Attached{}, &No{proto.ReasonNoLease, "no such lease"}
+	}
+	if seen := b.fences.epoch(fence{from, h.award.Job}); a.Epoch < seen {
+		return Attached{}, &No{proto.ReasonNoLease, fmt.Sprintf("epoch %d is older than %d", a.Epoch, seen)}
 	}
 	if h.ended {
 		h.ended, h.until = false, time.Time{}
@@ -128,12 +132,12 @@ func (b *Book) forgetKept(h *held) {
 }
 
 // supersede ends the leases of a job whose requester is out of touch, where it
-// has awarded a newer one: it does not know of them any more.
+// has awarded a newer one. It may still fetch what they gave: results are kept as
+// long as for one that stays silent.
 func (b *Book) supersede(now time.Time, key fence, epoch uint64) {
 	for id, h := range b.leases {
 		if h.award.Job == key.job && h.tenant.id == key.from && h.award.Epoch < epoch && (h.ended || !h.broken.IsZero()) {
-			b.stop(now, h, 0)
-			b.forgetKept(h)
+			b.stop(now, h, b.graceLeft(now, h))
 			b.forget(id, h)
 		}
 	}
@@ -171,7 +175,7 @@ func (b *Book) Sweep(now time.Time) Swept {
 		case h.ended:
 			ended = append(ended, h)
 		case !h.broken.IsZero() && (len(h.works) == 0 || now.Sub(h.broken) >= b.bounded(h.award.Silence)):
-			b.stop(now, h, b.bounded(h.award.Grace)-min(b.bounded(h.award.Grace), now.Sub(h.broken)))
+			b.stop(now, h, b.graceLeft(now, h))
 			b.forget(id, h)
 		case len(h.works) == 0 && now.Sub(h.idle) >= IdleLease:
 			idle = append(idle, id)
@@ -203,6 +207,11 @@ func (b *Book) crowd(ended []*held) {
 // it to.
 func (b *Book) bounded(asked time.Duration) time.Duration {
 	return min(max(asked, 0), b.lend.Patience)
+}
+
+// graceLeft is how long the results of a lease without its stream are still kept.
+func (b *Book) graceLeft(now time.Time, h *held) time.Duration {
+	return max(b.bounded(h.award.Grace)-now.Sub(h.broken), 0)
 }
 
 // A LentLease is what a provider must find again of a lease after a restart.

@@ -114,13 +114,19 @@ func TestALeaseOutlivesItsStream(t *testing.T) {
 		newer := award(2, func(a *proto.Award) { a.Job, a.Epoch = proto.JobID{1}, 2 })
 		i.wantRefusal(i.Award(i.now, Client{ID: p1}, newer), proto.ReasonBusy) // until what it ends has stopped
 		s := i.Sweep(i.now)
-		if !slices.Equal(s.Stop, []Ref{{proto.LeaseID{1}, es[1]}}) || !slices.Equal(s.Forget, []Ref{{proto.LeaseID{1}, es[0]}}) {
-			t.Errorf("stops %v, forgets %v", s.Stop, s.Forget)
+		if !slices.Equal(s.Stop, []Ref{{proto.LeaseID{1}, es[1]}}) || len(s.Forget) != 0 {
+			t.Errorf("stops %v, forgets %v; its results may still be fetched", s.Stop, s.Forget)
 		}
 		i.Done(i.now, proto.LeaseID{1}, es[1], false)
+		i.takes(p1, newer)
 		_, no := i.Attach(i.now, p1, proto.Attach{Lease: proto.LeaseID{1}, Epoch: 1})
 		i.wantRefusal(no, proto.ReasonNoLease)
-		i.takes(p1, newer)
+		if s := i.Sweep(i.now.Add(59 * time.Second)); len(s.Forget) != 0 {
+			t.Errorf("forgets %v within the grace", s.Forget)
+		}
+		if s := i.Sweep(i.now.Add(time.Minute)); !slices.Equal(s.Forget, []Ref{{proto.LeaseID{1}, es[0]}}) {
+			t.Errorf("after the grace: forgets %v", s.Forget)
+		}
 	})
 	t.Run("a result is kept until its requester acknowledges it", func(t *testing.T) {
 		i, es := setup(t)

@@ -19,6 +19,7 @@ func (j *Job) Step(now time.Time) Actions {
 	}
 	if !j.state.Ended() {
 		j.wakeAt(j.overdueAt)
+		j.wakeAt(j.hedge.wake(j.now))
 	}
 	out := j.out
 	out.Wake = sooner(j.wake, j.recheck)
@@ -43,6 +44,9 @@ func (j *Job) plan() {
 	}
 	j.lookAfter()
 	j.overdue()
+	for _, t := range j.hedge.due(j.now) {
+		j.need(t)
+	}
 	for i := 0; i < len(j.out.Changed); i++ { // judging may change more tasks
 		j.judge(j.tasks[j.out.Changed[i]])
 	}

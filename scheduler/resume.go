@@ -161,6 +161,7 @@ func (j *Job) LeaseAttached(now time.Time, id proto.PeerID, lease proto.LeaseID)
 	p.refusal, p.misses, p.notBefore = nil, 0, time.Time{}
 	for _, e := range l.live {
 		j.changed(e.task)
+		j.hedge.started(now, e)
 	}
 	j.watch()
 }
@@ -244,6 +245,7 @@ func (j *Job) doubt(l *lease) {
 		if !l.restored {
 			j.setBack(e, EvidenceLost)
 		}
+		j.hedge.forget(e)
 		j.changed(e.task)
 	}
 }

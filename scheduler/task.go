@@ -44,6 +44,7 @@ type Role string
 const (
 	RoleExecutor Role = "executor"
 	RoleChecker  Role = "checker"
+	RoleHedge    Role = "hedge"    // a second execution, since the first was slow; it may serve as its check
 	RoleReferee  Role = "referee"  // the requester's own run, to settle a conflict
 	RoleStandIn  Role = "stand-in" // the requester's own run, for missing checkers
 	RoleLocal    Role = "local"    // --local

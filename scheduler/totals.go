@@ -7,6 +7,7 @@ type Counts struct {
 	Tasks, Accepted, Verified, Disputed, Failed, Running int
 	Dead                                                 int // given up; counted as failed, too
 	Executions                                           int // started so far
+	Hedges                                               int // of them, because another was slow
 }
 
 // totals count as tasks change, so that nobody has to look at all of them.

@@ -289,14 +289,16 @@ func (f *fakeNode) StatBlob(context.Context, *connect.Request[api.StatBlobReques
 }
 
 // serve answers on a unix socket until the test ends.
-func (f *fakeNode) serve(t testing.TB, socket string) func() {
+func (f *fakeNode) serve(t testing.TB, socket string) func() { return serveOn(t, f, socket) }
+
+func serveOn(t testing.TB, h api.MusterHandler, socket string) func() {
 	t.Helper()
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle(api.NewMusterHandler(f))
+	mux.Handle(api.NewMusterHandler(h))
 	srv := &http.Server{Handler: mux}
 	done := make(chan struct{})
 	go func() {

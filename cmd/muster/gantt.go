@@ -185,6 +185,9 @@ func (c *chart) place(s *span) {
 	}
 	if len(c.lanes) == maxLanes {
 		delete(c.spans, s.id)
+		if c.first[s.task] == s {
+			delete(c.first, s.task)
+		}
 		c.unkept++
 		return
 	}

@@ -162,7 +162,7 @@ func (p pen) row(spans []*span, sc scale, now int64, alone bool) line {
 	for i := range cells {
 		cells[i].r = ' '
 	}
-	end := -1 // of the one before
+	end, kept := -1, -1 // of the one before; the last mark that must stay
 	for _, s := range spans {
 		from, to := sc.cell(s.from()), sc.cell(s.to(now))
 		if alone && s.created > 0 {
@@ -171,11 +171,12 @@ func (p pen) row(spans []*span, sc scale, now int64, alone bool) line {
 			}
 		}
 		mark, failed := p.mark(s)
-		if to <= end && !failed {
+		from = max(from, kept+1)
+		if (to <= end && !failed) || to <= kept {
 			continue // too short to be seen beside the one before
 		}
 		fill := p.fill(s)
-		for i := max(from, 0); i <= to; i++ {
+		for i := from; i <= to; i++ {
 			cells[i] = fill
 		}
 		if from == end+1 && end >= 0 && to > from {
@@ -190,6 +191,9 @@ func (p pen) row(spans []*span, sc scale, now int64, alone bool) line {
 			cells[to] = mark
 		}
 		end = to
+		if failed {
+			kept = to
+		}
 	}
 	return cells
 }

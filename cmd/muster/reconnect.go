@@ -13,7 +13,7 @@ import (
 const (
 	retryFor    = 2 * time.Minute        // without an answer until a command gives up
 	retryFirst  = 250 * time.Millisecond // until the first try again
-	retryMost   = 5 * time.Second        // between two tries
+	retryMost   = 2 * time.Second        // between two tries
 	retryStable = 5 * time.Second        // a connection that lasted this long was a good one
 )
 
@@ -79,7 +79,13 @@ func lostConnection(err error) bool {
 	if !errors.As(err, &ce) {
 		return false
 	}
-	return ce.Code() == connect.CodeUnavailable || !connect.IsWireError(err)
+	switch ce.Code() {
+	case connect.CodeUnavailable:
+		return true
+	case connect.CodeUnknown, connect.CodeInternal:
+		return !connect.IsWireError(err) // a stream that was torn off
+	}
+	return false
 }
 
 // noAnswer says that the daemon is away since a time.

@@ -188,6 +188,7 @@ func (w *watch) tasks(ctx context.Context) ([]*api.Task, error) {
 
 func (w *watch) take(t tiding) error {
 	if t.news == nil {
+		clear(w.running) // what ends meanwhile is not told
 		w.tell(news{job: w.last, away: t.away})
 		return nil
 	}

@@ -206,7 +206,12 @@ func (r *Redactor) text(s string) string {
 	}
 	s, n := cutHex(s)
 	r.count += n
-	s = hostName.ReplaceAllStringFunc(s, r.host)
+	if strings.Contains(s, "/dns") {
+		s = hostName.ReplaceAllStringFunc(s, r.host)
+	}
+	if !strings.ContainsAny(s, ".:") {
+		return s
+	}
 	return address.ReplaceAllStringFunc(s, r.address)
 }
 

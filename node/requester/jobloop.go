@@ -63,6 +63,7 @@ func (j *Job) setPhase() error {
 		Checkers: trust.Checkers(j.spec.Confidence), OwnRun: j.spec.Confidence > trust.Reached(trust.MaxCheckers), LocalSlots: j.localSlots(), LocalOnly: j.record.Local,
 		LocalEngine: j.r.box.Engine(), Timeout: j.prog.Timeout, Startup: j.startup(), QueueTimeout: j.spec.QueueTimeout, StandIn: j.r.standIn,
 		Epoch: epochOf(j.progress.Run, j.phase), Rand: newRand(), Grace: j.r.grace,
+		Hedge: j.r.hedge, Speeds: j.r.speeds, Budget: j.r.budget, Kind: j.kind(),
 		Deadline: j.deadline(), Retries: j.spec.Retries,
 	})
 	return j.resume(now)

@@ -53,6 +53,8 @@ type Config struct {
 
 	Grace   time.Duration // how long providers are asked to keep results while this node is out of touch
 	Silence time.Duration // … and to go on with its tasks
+
+	Hedge scheduler.HedgePolicy // when a slow execution gets a backup
 }
 
 // A Requester carries out the asking side: it keeps the jobs of this node, runs
@@ -68,6 +70,11 @@ type Requester struct {
 	standIn    time.Time
 	grace      time.Duration
 	silence    time.Duration
+	hedge      scheduler.HedgePolicy
+	speeds     *scheduler.Speeds
+	budget     *scheduler.Budget // of all jobs together
+
+	savedSpeeds string // as it is on disk; Run's
 
 	mu      sync.Mutex // guards all below
 	jobs    map[proto.JobID]*Job
@@ -82,9 +89,11 @@ func Open(ctx context.Context, c *overlay.Local, cfg Config) (*Requester, error)
 	r := &Requester{
 		Local: c, db: cfg.DB, box: cfg.Box, localSlots: cfg.LocalSlots, ledger: cfg.Ledger, acct: cfg.Accounts,
 		fetch: cfg.Fetch, standIn: cfg.StandIn, grace: cfg.Grace, silence: cfg.Silence,
+		hedge: cfg.Hedge, speeds: scheduler.NewSpeeds(), budget: scheduler.HedgeBudget(),
 		jobs: make(map[proto.JobID]*Job), starts: make(chan *Job, 64), // a burst of submissions
 		leasing: make(map[string]map[proto.PeerID]int),
 	}
+	r.loadSpeeds()
 	if err := r.load(ctx); err != nil {
 		return nil, err
 	}
@@ -109,10 +118,16 @@ func (r *Requester) Run(ctx context.Context) error {
 	}
 	r.mu.Unlock()
 	g.Go(func() error {
+		tick := time.NewTicker(speedsEvery)
+		defer tick.Stop()
 		for {
 			select {
 			case <-ctx.Done():
-				return nil
+				return r.saveSpeeds(context.WithoutCancel(ctx))
+			case <-tick.C:
+				if err := r.saveSpeeds(ctx); err != nil {
+					return err
+				}
 			case j := <-r.starts:
 				begin(j)
 			}

@@ -43,7 +43,7 @@ func executionKey(id proto.JobID, phase int, e proto.ExecutionID) []byte {
 }
 
 // roles in the order of their numbers on disk.
-var roles = []scheduler.Role{scheduler.RoleExecutor, scheduler.RoleChecker}
+var roles = []scheduler.Role{scheduler.RoleExecutor, scheduler.RoleChecker, scheduler.RoleHedge}
 
 func executionValue(r scheduler.ExecutionRecord) []byte {
 	v := append(r.Lease[:], byte(max(slices.Index(roles, r.Role), 0)))
