@@ -149,9 +149,10 @@ func micros(n int64) time.Duration {
 }
 
 // A Receipt is the requester's signed word that it holds an answer, and what
-// the work is worth to it.
+// the work is worth to it. One for an execution that was cancelled before it
+// answered is partial: it has neither answer nor output.
 type Receipt struct {
-	Answer    Hash // of the answer's envelope
+	Answer    Hash // of the answer's envelope; zero: partial
 	Job       JobID
 	Execution ExecutionID
 	Digest    Digest
@@ -160,11 +161,14 @@ type Receipt struct {
 	CPU       time.Duration
 }
 
+// Partial tells whether the execution was cancelled before it answered.
+func (r Receipt) Partial() bool { return r.Answer == Hash{} }
+
 // Marshal gives the body of a statement of [PurposeReceipt].
 func (r Receipt) Marshal() []byte {
 	return marshal(&wire.Receipt{
 		Answer: r.Answer[:], Job: r.Job[:], Execution: r.Execution[:], Digest: r.Digest[:],
-		Output: r.Output.Bytes(), Amount: uint64(r.Amount), Cpu: r.CPU.Microseconds(),
+		Output: optionalCID(r.Output), Amount: uint64(r.Amount), Cpu: r.CPU.Microseconds(),
 	})
 }
 
@@ -183,6 +187,12 @@ func ParseReceipt(b []byte) (r Receipt, err error) {
 	}
 	if r.Execution, err = parseExecutionID(w.Execution); err != nil {
 		return Receipt{}, err
+	}
+	if r.Partial() {
+		if len(w.Output) > 0 {
+			return Receipt{}, fmt.Errorf("%w: an output without an answer", ErrMalformed)
+		}
+		return r, nil
 	}
 	if r.Output, err = CIDFromBytes(w.Output); err != nil {
 		return Receipt{}, fmt.Errorf("%w: output: %v", ErrMalformed, err)

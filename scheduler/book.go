@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -35,6 +36,7 @@ type Book struct {
 	used    proto.Resources // by running tasks
 	turn    uint64          // counts starts
 	fences  fences
+	review  bool  // waiting tasks may have to be given back
 	swept   Swept // what [Book.Sweep] tells next
 }
 
@@ -49,6 +51,7 @@ type held struct {
 	kept    int
 	idle    time.Time // since when it has nothing under way and keeps nothing; zero while it does
 	broken  time.Time // since when its requester is out of touch; zero while there is a stream
+	no      *No // why no further task starts; nil: it does
 	ended   bool
 	until   time.Time // of an ended one: its results are kept
 }
@@ -88,8 +91,25 @@ func NewBook(l Lending) *Book {
 // Lending gives what the book lends.
 func (b *Book) Lending() Lending { return b.lend }
 
-// SetLending changes what is lent; running tasks go on.
-func (b *Book) SetLending(l Lending) { b.lend = l }
+// SetLending changes what is lent; running tasks go on. The price of a lease
+// stays as it was agreed.
+func (b *Book) SetLending(l Lending) {
+	b.lend, b.review = l, true
+	for _, h := range b.leases {
+		h.no = b.objection(h.tenant.id, h.award)
+	}
+}
+
+// objection says why a lease that was granted gets no slot for another task; nil:
+// it does.
+func (b *Book) objection(from proto.PeerID, a proto.Award) *No {
+	l := b.lend
+	l.MaxCredit, l.Advert.Price = 0, min(l.Advert.Price, a.Price)
+	if no := l.admits(Client{ID: from}); no != nil {
+		return no
+	}
+	return l.canRun(announcementOf(a))
+}
 
 // Busy gives the number of slots in use.
 func (b *Book) Busy() int { return b.busy }
@@ -172,14 +192,14 @@ func (b *Book) hold(now time.Time, t *tenant, a proto.Award) *held {
 	t.leases++
 	b.tenants[t.id] = t
 	b.fences.raise(fence{t.id, a.Job}, a.Epoch)
-	h := &held{award: a, tenant: t, idle: now, works: make(map[proto.ExecutionID]*work)}
+	h := &held{award: a, tenant: t, idle: now, works: make(map[proto.ExecutionID]*work), no: b.objection(t.id, a)}
 	b.leases[a.Lease] = h
 	return h
 }
 
 func announcementOf(a proto.Award) proto.Announcement {
 	return proto.Announcement{
-		Executor: a.Program.Executor, Profile: a.Program.Profile,
+		Executor: a.Program.Executor, Profile: a.Program.Profile, Program: a.Program.Code,
 		Needs: a.Program.Resources, MaxPrice: a.Price,
 	}
 }
@@ -190,6 +210,8 @@ func (b *Book) Enqueue(lease proto.LeaseID, t proto.Assignment) *No {
 	switch {
 	case h == nil:
 		return &No{proto.ReasonNoLease, "no such lease"}
+	case h.no != nil:
+		return h.no
 	case h.works[t.Execution] != nil:
 		return &No{proto.ReasonOther, "the execution is under way already"}
 	case len(h.tenant.queue) >= maxTheirTasks || b.waiting >= maxWaiting:
@@ -220,7 +242,8 @@ func (b *Book) lease(id proto.LeaseID) *held {
 
 // Next gives the tasks that start now, in order. Running tasks never need more
 // than is lent. One requester gets at most its share of the slots while others
-// wait; nobody waits while a slot is free that it fits into.
+// wait; nobody waits while a slot is free that it fits into, unless the owner
+// does not lend for its lease now, see [Book.GiveBack].
 func (b *Book) Next() (start []Queued) {
 	for b.busy < b.lend.Advert.Slots {
 		t, i := b.pick()
@@ -242,6 +265,39 @@ func (b *Book) Next() (start []Queued) {
 		start = append(start, q)
 	}
 	return start
+}
+
+// Returned is a waiting task that its requester has to give to somebody else.
+type Returned struct {
+	Queued
+	No No
+}
+
+// GiveBack takes those tasks off the queues that wait here in vain, since the
+// owner lends nothing now, or not for this lease any more: they are better off
+// elsewhere at once. Those of a requester that is out of touch stay until it is
+// back, for it would not hear of it.
+func (b *Book) GiveBack(now time.Time) (back []Returned) {
+	if !b.review {
+		return nil
+	}
+	b.review = false
+	for _, t := range b.tenants {
+		for _, q := range t.queue {
+			if h := b.leases[q.Lease]; h.no != nil && h.broken.IsZero() {
+				back = append(back, Returned{q, *h.no})
+			}
+		}
+	}
+	for _, r := range back {
+		h := b.leases[r.Lease]
+		b.unqueue(h, r.Assignment.Execution)
+		b.rest(now, h)
+	}
+	slices.SortFunc(back, func(a, b Returned) int {
+		return cmp.Or(bytes.Compare(a.Lease[:], b.Lease[:]), bytes.Compare(a.Assignment.Execution[:], b.Assignment.Execution[:]))
+	})
+	return back
 }
 
 // pick chooses whose task is next: of those within their share, else of all,
@@ -271,7 +327,7 @@ func (b *Book) pick() (best *tenant, at int) {
 func (b *Book) startable(t *tenant) int {
 	return slices.IndexFunc(t.queue, func(q Queued) bool {
 		h := b.leases[q.Lease]
-		if h.running >= h.award.Slots {
+		if h.no != nil || h.running >= h.award.Slots {
 			return false
 		}
 		_, fits := b.used.Add(h.award.Program.Resources).Fits(b.lend.Advert.Offered)

@@ -220,11 +220,16 @@ func (j *Job) fail(e *exec, reason proto.Reason, detail string) {
 	j.setBack(e, EvidenceFailed)
 }
 
-// setBack notes that a peer failed a task, and when to try again.
+// setBack notes that a peer failed a task, and when to try again. One execution
+// counts once: it may be out of touch for long, and fail after that.
 func (j *Job) setBack(e *exec, kind EvidenceKind) {
 	t := e.task
-	t.failures++
 	j.out.Troubled = append(j.out.Troubled, t.index)
+	if e.blamed {
+		return
+	}
+	e.blamed = true
+	t.failures++
 	if t.failures > 1 { // the first retry, elsewhere, is immediate
 		t.notBefore = j.now.Add(min(failureBackoff<<min(t.failures, 10), slowestBackoff))
 	}

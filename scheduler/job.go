@@ -238,7 +238,24 @@ func (j *Job) cancelLive(t *task) {
 }
 
 func (j *Job) cancel(e *exec) {
-	j.out.Cancel = append(j.out.Cancel, Cancel{Lease: e.leaseID(), Execution: e.id, Local: e.local})
+	j.out.Cancel = append(j.out.Cancel, Cancel{Lease: e.leaseID(), Execution: e.id, Local: e.local, Worth: j.worth(e)})
+}
+
+// worth is what of an execution that is cancelled now its provider is paid for:
+// the time since it said that it began, but not more than what nine in ten take
+// on any peer, so that it does not pay to be slow.
+func (j *Job) worth(e *exec) time.Duration {
+	if e.local || e.started.IsZero() || e.from.wrong {
+		return 0
+	}
+	ran := j.now.Sub(e.started)
+	if j.hedge == nil {
+		return ran
+	}
+	if most, known := j.hedge.predict.Predict(j.now, proto.PeerID{}, j.hedge.program, .9); known {
+		ran = min(ran, most)
+	}
+	return ran
 }
 
 func (j *Job) wakeAt(t time.Time) { j.wake = sooner(j.wake, t) }

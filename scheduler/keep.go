@@ -67,7 +67,7 @@ func (b *Book) Attach(now time.Time, from proto.PeerID, a proto.Attach) (Attache
 		h.ended, h.until = false, time.Time{}
 		h.tenant.leases++
 	}
-	h.broken = time.Time{}
+	h.broken, b.review = time.Time{}, true
 	wanted := make(map[proto.ExecutionID]bool, len(a.Executions))
 	out := Attached{Standings: make([]Standing, 0, len(a.Executions))}
 	for _, e := range a.Executions {

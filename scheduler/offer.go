@@ -69,15 +69,25 @@ func fitting(needs, lent proto.Resources, most int) int {
 }
 
 func (l Lending) admits(c Client) *No {
+	if l.Draining {
+		return l.closed()
+	}
 	switch {
-	case l.Draining:
-		return &No{proto.ReasonDraining, "the node finishes what it has and takes nothing new"}
 	case slices.Contains(l.Deny, c.ID):
 		return &No{proto.ReasonPolicy, saysDenied}
 	case len(l.Allow) > 0 && !slices.Contains(l.Allow, c.ID):
 		return &No{proto.ReasonPolicy, saysNotAllowed}
 	case l.MaxCredit > 0 && c.Balance >= l.MaxCredit:
 		return &No{proto.ReasonCredit, fmt.Sprintf("the requester owes %.3f credits; the limit is %.3f", float64(c.Balance)/1e6, float64(l.MaxCredit)/1e6)}
+	}
+	return l.closed()
+}
+
+// closed says why nothing at all is taken; nil: it is.
+func (l Lending) closed() *No {
+	switch {
+	case l.Draining:
+		return &No{proto.ReasonDraining, "the node finishes what it has and takes nothing new"}
 	case len(l.Held) > 0:
 		return &No{proto.ReasonPolicy, saysHeld}
 	}

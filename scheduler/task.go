@@ -203,6 +203,7 @@ type exec struct {
 	created time.Time
 	started time.Time
 	ended   time.Time
+	blamed  bool // its peer was told off for it
 }
 
 func (e *exec) live() bool { return e.state == ExecAssigned || e.state == ExecRunning }
@@ -344,4 +345,5 @@ type Cancel struct {
 	Lease     proto.LeaseID
 	Execution proto.ExecutionID
 	Local     bool
+	Worth     time.Duration // how long it ran, as far as that is to be paid for; 0: not at all
 }

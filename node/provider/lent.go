@@ -278,6 +278,10 @@ func (p *Provider) acknowledged(ctx context.Context, l *lent, a *proto.Ack) {
 		p.Net.Misbehaved(l.from, "bad receipt")
 		return
 	}
+	if r.Partial() { // for what it did before it was cancelled: what we are owed needs no proof of ours
+		p.credit(ctx, l.from, r.Amount)
+		return
+	}
 	p.mu.Lock()
 	known := p.book.Acknowledged(p.Now(), scheduler.Ref{Lease: l.award.Lease, Execution: r.Execution})
 	if known {
@@ -288,8 +292,12 @@ func (p *Provider) acknowledged(ctx context.Context, l *lent, a *proto.Ack) {
 		return
 	}
 	p.forget(ctx, resultTag(l.from, r.Execution))
-	if err := p.acct.Add(ctx, l.from, r.Amount, 0); err != nil {
-		p.Log.Error("account", "peer", l.from, "err", err)
+	p.credit(ctx, l.from, r.Amount)
+}
+
+func (p *Provider) credit(ctx context.Context, from proto.PeerID, amount proto.Credits) {
+	if err := p.acct.Add(ctx, from, amount, 0); err != nil {
+		p.Log.Error("account", "peer", from, "err", err)
 	}
 }
 

@@ -218,6 +218,7 @@ func (j *Job) act(a scheduler.Actions) {
 	for _, c := range a.Cancel {
 		if l := j.leases[c.Lease]; l != nil {
 			l.send(proto.Frame{Cancel: &c.Execution})
+			j.payFor(l, c)
 		} else if c.Local {
 			j.cancelLocal(c.Execution)
 		}

@@ -52,6 +52,24 @@ func (j *Job) receipts(settled []int) {
 	}
 }
 
+// payFor credits a provider for what an execution did that is cancelled: being
+// slower than another is no fault.
+func (j *Job) payFor(l *taken, c scheduler.Cancel) {
+	amount := l.cost(c.Worth)
+	l.mu.Lock()
+	task, known := l.tasks[c.Execution]
+	l.mu.Unlock()
+	if amount == 0 || !known {
+		return
+	}
+	r := proto.Receipt{
+		Job: j.id, Execution: c.Execution, Digest: proto.TaskDigest(l.prog, l.list[task]), Amount: amount, CPU: c.Worth,
+	}
+	env := j.r.Sign(proto.PurposeReceipt, l.peer, overlay.AnswerLife, r.Marshal())
+	l.send(proto.Frame{Ack: &proto.Ack{Execution: c.Execution, Receipt: env}})
+	j.pay(l.peer, amount)
+}
+
 // cost is what so much work is worth under a lease: price × core-hours.
 func (l *taken) cost(cpu time.Duration) proto.Credits {
 	return proto.Credits(float64(l.price) * cpu.Hours())
