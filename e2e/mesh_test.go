@@ -84,9 +84,11 @@ func build() (err error) {
 	}
 	built.goroot = strings.TrimSpace(string(root))
 	var g errgroup.Group
-	g.Go(func() error { return goBuild("..", nil, built.bin, "./cmd/muster", "./examples/wordcount/check") })
 	g.Go(func() error {
-		return goBuild("..", forGuests, built.guests, "./e2e/guests/cat", "./e2e/guests/chaos", "./e2e/guests/crash",
+		return goBuild("..", nil, built.bin, "./cmd/muster", "./examples/wordcount", "./examples/wordcount/check", "./e2e/soak")
+	})
+	g.Go(func() error {
+		return goBuild("..", forGuests, built.guests, "./e2e/guests/cat", "./e2e/guests/chaos", "./e2e/guests/crash", "./e2e/guests/progress",
 			"./examples/wordcount", "./examples/wordcount/merge")
 	})
 	return g.Wait()
@@ -257,18 +259,30 @@ func (h *home) start(args ...string) *daemon {
 // node_test.go.
 func (m *mesh) node(name, kind string) *daemon {
 	m.t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		m.t.Fatal(err)
-	}
 	h := m.home(name)
 	h.env = []string{kindVar + "=" + kind}
-	return h.launch(exec.Command(self))
+	return h.launch(exec.Command(selfPath(m.t)))
 }
 
-// again starts a node of a kind of its own once more, in its home.
+func selfPath(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return self
+}
+
+// again starts a node of a kind of its own once more, in its home, at the
+// addresses that it had.
 func (d *daemon) again() *daemon {
 	d.t.Helper()
+	var listen []string
+	for _, a := range d.addrs {
+		addr, _, _ := strings.Cut(a, "/p2p/")
+		listen = append(listen, addr)
+	}
+	d.env = append(d.env, "MUSTER_LISTEN="+strings.Join(listen, ","))
 	return d.launch(exec.Command(d.cmd.Path))
 }
 

@@ -41,7 +41,10 @@ type Config struct {
 	Labels              map[string]string // stated in the advert
 	AcceptWeakIsolation bool              // lend even where the sandbox cannot use namespaces
 
+	Telemetry Telemetry // what is told to those who look after the node
+
 	Cache        uint64        // bytes of content kept beyond what is pinned
+	LiveLogs     uint64        // bytes kept of what running tasks print, of all together; at least 1 MiB
 	ConnLow      int           // connections are trimmed to this …
 	ConnHigh     int           // … when there are more than this
 	SandboxIdle  time.Duration // a sandbox without work is ended after
@@ -49,6 +52,7 @@ type Config struct {
 	Grace        time.Duration // providers are asked to keep results, and a daemon's tasks going, while this node is out of touch
 	Hedge        string        // when a slow execution gets a backup: predicted, mean (1.5 times the average) or off
 	Patience     time.Duration // … and what this node grants others of it, at most
+	DrainTimeout time.Duration // how long at most a node that is told to end lets others' tasks come to their end; 0: not at all
 	client       bool          // one command's node, not a daemon
 	ClientWarmUp time.Duration // how long a fresh node looks for peers before its own runs stand in for them
 }
@@ -87,9 +91,10 @@ func DefaultConfig() Config {
 		Home: DefaultHome(), Network: "main", Listen: slices.Clone(DefaultListen), MDNS: true,
 		Roles: []string{RoleProvider, RoleRequester}, LogLevel: "info",
 		Lend:  Lend{CPU: float64(runtime.NumCPU()), Memory: hostMemory() / 2, Disk: 4 << 30, Slots: runtime.NumCPU()},
-		Cache: 10 << 30, ConnLow: 64, ConnHigh: 128,
+		Cache: 10 << 30, LiveLogs: 64 << 20, ConnLow: 64, ConnHigh: 128,
 		SandboxIdle: 30 * time.Second, MaxProgram: 64 << 20, ClientWarmUp: 2 * time.Second,
-		Hedge: "predicted", Grace: 30 * time.Minute, Patience: time.Hour,
+		Hedge: "predicted", Grace: 30 * time.Minute, Patience: time.Hour, DrainTimeout: 30 * time.Second,
+		Telemetry: Telemetry{TraceSample: 1},
 	}
 }
 
@@ -118,10 +123,14 @@ func (c Config) Validate() error {
 		return fmt.Errorf("network %q: a name has 1 to 40 lower-case letters, digits or hyphens", c.Network)
 	case !slices.Contains(hedgingNames, c.Hedge):
 		return fmt.Errorf("hedge %q; known: %s", c.Hedge, strings.Join(hedgingNames, ", "))
+	case c.LiveLogs < 1<<20 || c.LiveLogs > 1<<50:
+		return errors.New("live_logs is at least 1 MiB")
 	case len(c.Roles) == 0:
 		return errors.New("no role; set one or more of provider, requester, bootstrap")
 	case !(c.Price >= 0 && c.Price <= maxCredits && c.MaxCredit >= 0 && c.MaxCredit <= maxCredits): // NaN is neither
 		return fmt.Errorf("price and max_credit are numbers from 0 to %.0f", float64(maxCredits))
+	case c.Grace < 0 || c.Patience < 0 || c.DrainTimeout < 0:
+		return errors.New("grace, patience and drain_timeout are not negative")
 	case !(c.Lend.CPU >= 0 && c.Lend.CPU <= maxCores) || c.Lend.Slots < 0 || c.Lend.Slots > proto.MaxSlots:
 		return fmt.Errorf("lend: cpu is from 0 to %d, slots from 0 to %d", maxCores, proto.MaxSlots)
 	}
@@ -132,6 +141,9 @@ func (c Config) Validate() error {
 		if r != RoleProvider && r != RoleRequester && r != RoleBootstrap {
 			return fmt.Errorf("unknown role %q; known: provider, requester, bootstrap", r)
 		}
+	}
+	if err := c.validateTelemetry(); err != nil {
+		return err
 	}
 	_, err := c.settings()
 	return err
@@ -168,16 +180,6 @@ const maxCredits = 1 << 53 / 1e6
 const maxCores = 1024
 
 func credits(c float64) proto.Credits { return proto.Credits(c * 1e6) }
-
-// lending gives the provider's side of the configuration, without the advert.
-func (c Config) lending() (scheduler.Lending, error) {
-	allow, err := peerIDs(c.Allow)
-	if err != nil {
-		return scheduler.Lending{}, err
-	}
-	deny, err := peerIDs(c.Deny)
-	return scheduler.Lending{MaxCredit: credits(c.MaxCredit), Allow: allow, Deny: deny, Share: 0.5, Patience: c.Patience}, err
-}
 
 // hedgingNames are what [Config].Hedge can say.
 var hedgingNames = []string{"predicted", "mean", "off"}

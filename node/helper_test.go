@@ -21,6 +21,7 @@ import (
 	"github.com/mustermesh/muster/node/requester"
 	"github.com/mustermesh/muster/p2p"
 	"github.com/mustermesh/muster/proto"
+	"github.com/mustermesh/muster/scheduler"
 )
 
 // TestMain lets the test binary be the sandbox's child.
@@ -71,6 +72,7 @@ func testConfig(t testing.TB, network string) Config {
 	cfg.AcceptWeakIsolation = true
 	cfg.Lend = Lend{CPU: 2, Memory: 512 << 20, Disk: 64 << 20, Slots: 2}
 	cfg.ClientWarmUp = time.Hour // no own run stands in for a peer
+	cfg.DrainTimeout = 0
 	return cfg
 }
 
@@ -79,7 +81,8 @@ type running struct {
 	*node
 	info Info
 	stop func()
-	skew atomic.Int64 // nanoseconds by which its clock is ahead
+	skew atomic.Int64                   // nanoseconds by which its clock is ahead
+	host atomic.Pointer[scheduler.Host] // what its machine says of itself
 
 	mu     sync.Mutex          // guards leased
 	leased map[lessee]struct{} // leases that a test says there are
@@ -123,6 +126,8 @@ func startWith(t testing.TB, cfg Config, parts Parts) *running {
 	r := &running{node: n, leased: make(map[lessee]struct{})}
 	n.Now = func() time.Time { return time.Now().Add(time.Duration(r.skew.Load())) }
 	n.access.leased = r.isLeased
+	r.host.Store(&scheduler.Host{CPUs: 2})
+	n.readHost = func(time.Time) scheduler.Host { return *r.host.Load() }
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, over := make(chan Info, 1), make(chan error, 1)
 	go func() { over <- n.serve(ctx, cfg.socketPath(), func(i Info) { ready <- i }) }()

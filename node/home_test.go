@@ -172,7 +172,9 @@ func TestARestartResumesAJobAndKeepsItsSettledTasks(t *testing.T) {
 	}
 }
 
-// TestPinsOfARunThatIsGoneAreLetGo: those that nobody would ever unpin.
+// TestPinsOfARunThatIsGoneAreLetGo: those that nobody would ever unpin. Outputs
+// that are kept for others have a record of the lease that they are of, see
+// TestAResultOutlivesTheRunThatMadeIt.
 func TestPinsOfARunThatIsGoneAreLetGo(t *testing.T) {
 	cfg := testConfig(t, randomNetwork())
 	n := startNode(t, cfg)
@@ -192,15 +194,29 @@ func TestPinsOfARunThatIsGoneAreLetGo(t *testing.T) {
 	if got := n.pins(t, "job:"); len(got) != 1 {
 		t.Errorf("pins of jobs: %v, want the one", got)
 	}
-	n.provider.Sweep(t.Context())
-	if got := n.pins(t, "result:"); len(got) != 1 {
-		t.Errorf("%d outputs of others are pinned within their grace, want 1", len(got))
-	}
-	n.skew.Store(int64(11 * time.Minute))
-	n.provider.Sweep(t.Context())
 	if got := n.pins(t, "result:"); len(got) != 0 {
-		t.Errorf("%d outputs of others are pinned after their grace, want none", len(got))
+		t.Errorf("outputs that no record says are kept: %v", got)
 	}
+}
+
+// TestAResultOutlivesTheRunThatMadeIt: until its requester's grace is over.
+func TestAResultOutlivesTheRunThatMadeIt(t *testing.T) {
+	cfg := testConfig(t, randomNetwork())
+	n := startNode(t, cfg)
+	e := newStranger(t, n.Network, nil).meets(t, n)
+	s := e.leases(t, n, e.award(t, "noop"), assignment(1))
+	frameOf(t, s, isAnswer)
+	n.stop()
+	n = startNode(t, cfg)
+	n.provider.Sweep(t.Context())
+	if got := n.pins(t, "result:"); len(got) != 1 || n.provider.Stats().Kept != 1 {
+		t.Errorf("pinned %v, %d results kept; want the one", got, n.provider.Stats().Kept)
+	}
+	n.skew.Store(int64(2 * time.Minute))
+	eventually(t, "the result is forgotten", func() bool {
+		n.provider.Sweep(t.Context())
+		return len(n.pins(t, "result:")) == 0 && n.provider.Stats().Kept == 0
+	})
 }
 
 func TestANodeThatIsToldToEndWhileItBeginsIsNoFailure(t *testing.T) {

@@ -17,6 +17,8 @@ import (
 
 	"github.com/mustermesh/muster/executor"
 	"github.com/mustermesh/muster/internal/content"
+	"github.com/mustermesh/muster/internal/eventlog"
+	"github.com/mustermesh/muster/internal/livelog"
 	"github.com/mustermesh/muster/internal/store"
 	"github.com/mustermesh/muster/node/overlay"
 	"github.com/mustermesh/muster/node/provider"
@@ -24,6 +26,7 @@ import (
 	"github.com/mustermesh/muster/node/sandbox"
 	"github.com/mustermesh/muster/p2p"
 	"github.com/mustermesh/muster/proto"
+	"github.com/mustermesh/muster/scheduler"
 	"github.com/mustermesh/muster/trust"
 )
 
@@ -39,13 +42,17 @@ type node struct {
 	exec           executor.Executor
 	print          executor.Fingerprint
 	box            *sandbox.Box
+	logs           *livelog.Spool
 	provider       *provider.Provider // nil: lends nothing
 	whyNotProvider string
 	requester      *requester.Requester
 	overlay        *overlay.Overlay // nil: offline
 	access         *access
+	told           instruments
+	events         *eventlog.Log
 	started        time.Time
 	sequence       atomic.Uint64 // of adverts
+	readHost       func(now time.Time) scheduler.Host
 	leaving        chan struct{} // closed when the node begins to end
 	server         atomic.Pointer[server]
 }
@@ -126,9 +133,11 @@ func open(ctx context.Context, cfg Config, log *slog.Logger, parts Parts, online
 			shut()
 		}
 	}()
-	n = &node{cfg: cfg, started: time.Now(), leaving: make(chan struct{})}
+	n = &node{cfg: cfg, started: time.Now(), leaving: make(chan struct{}), readHost: newHost()}
+	n.events = eventlog.New(maxEvents, n.started)
 	n.sequence.Store(uint64(n.started.UnixMilli()))
 
+	log, recent := keepRecent(log)
 	key, err := p2p.LoadOrCreateKey(cfg.keyPath())
 	if err != nil {
 		return nil, nil, err
@@ -136,6 +145,11 @@ func open(ctx context.Context, cfg Config, log *slog.Logger, parts Parts, online
 	if n.Local, err = overlay.NewLocal(key, cfg.Network, log); err != nil {
 		return nil, nil, err
 	}
+
+	if err := n.openInstruments(recent); err != nil {
+		return nil, nil, err
+	}
+	closers = append(closers, n.told.Close)
 
 	if n.db, err = store.Open(cfg.Home, log.With("part", "store")); err != nil {
 		return nil, nil, err
@@ -155,6 +169,11 @@ func open(ctx context.Context, cfg Config, log *slog.Logger, parts Parts, online
 		return nil, nil, err
 	}
 
+	if n.logs, err = livelog.Open(livelog.Config{Dir: filepath.Join(cfg.tempPath(), "logs"), PerStream: streamLog, Total: int64(cfg.LiveLogs)}); err != nil {
+		return nil, nil, err
+	}
+	closers = append(closers, n.logs.Close)
+
 	if n.exec, err = parts.openExecutor(cfg, log.With("part", "executor")); err != nil {
 		return nil, nil, err
 	}
@@ -170,6 +189,16 @@ func open(ctx context.Context, cfg Config, log *slog.Logger, parts Parts, online
 	}
 	return n, shut, n.assemble(ctx)
 }
+
+// streamLog is how much is kept of what one guest prints to one of its streams
+// while it runs, in bytes.
+const streamLog = 1 << 20
+
+// How long jobs that ended are kept, and how many of them at most.
+const (
+	keepJobs     = 30 * 24 * time.Hour
+	keepJobsMost = 10_000
+)
 
 // emptyDir makes dir, without what an earlier run left in it.
 func emptyDir(dir string) error {
@@ -202,7 +231,8 @@ func (n *node) assemble(ctx context.Context) (err error) {
 	n.requester, err = requester.Open(ctx, n.Local, requester.Config{
 		DB: n.db, Ledger: n.ledger, Accounts: n.acct, Box: n.box, LocalSlots: max(n.cfg.Lend.Slots, 1),
 		Fetch: n.fetch, StandIn: n.started.Add(n.cfg.ClientWarmUp), Grace: n.cfg.Grace, Silence: n.silence(),
-		Hedge: n.cfg.hedging(),
+		Hedge: n.cfg.hedging(), Logs: n.logs, Meters: n.told.requesterMeters(),
+		Events: n.events, KeepJobs: keepJobs, KeepJobsMost: keepJobsMost,
 	})
 	if err != nil || n.Net == nil {
 		return err
@@ -242,17 +272,12 @@ func (n *node) openProvider(ctx context.Context) error {
 		n.Log.Warn("provider role is off", "err", n.whyNotProvider)
 		return nil
 	}
-	l, err := n.cfg.lending()
+	settings, err := n.cfg.settings()
 	if err != nil {
 		return err
 	}
-	n.provider, err = provider.Open(ctx, n.Local, provider.Config{DB: n.db, Box: n.box, Accounts: n.acct, Lending: l})
-	if err != nil {
-		return err
-	}
-	l.Advert = n.advert()
-	n.provider.SetLending(l)
-	return nil
+	n.provider, err = provider.Open(ctx, n.Local, provider.Config{DB: n.db, Box: n.box, Accounts: n.acct, Machine: newMachine(n), Settings: settings, Meter: n.told.provided})
+	return err
 }
 
 // offer registers the services between nodes.
@@ -273,35 +298,76 @@ func (n *node) offer() {
 	n.Net.Serve(lease)
 }
 
-// serve runs everything until ctx ends, then lets go in order.
+// serve runs everything until ctx ends and what runs here for others is done,
+// then lets go in order.
 func (n *node) serve(ctx context.Context, socket string, ready func(Info)) error {
 	api, err := listenAPI(socket)
 	if err != nil {
 		return err
 	}
 	defer os.Remove(socket)
-	g, ctx := errgroup.WithContext(ctx)
-	n.Begin(ctx)
-	g.Go(func() error { <-ctx.Done(); close(n.leaving); return nil })
-	g.Go(func() error { return serveAPI(ctx, n, api) })
-	g.Go(func() error { return n.requester.Run(ctx) })
+	work, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	g, run := errgroup.WithContext(work)
+	n.Begin(run)
+	g.Go(func() error {
+		defer end()
+		n.stay(ctx, run)
+		close(n.leaving)
+		return nil
+	})
+	g.Go(func() error { return serveAPI(run, n, api) })
+	g.Go(func() error { return n.requester.Run(run) })
+	g.Go(func() error { return n.told.Run(run) })
 	if r, ok := n.exec.(runner); ok {
-		g.Go(func() error { return r.Run(ctx) })
+		g.Go(func() error { return r.Run(run) })
 	}
 	if n.provider != nil {
-		g.Go(func() error { return n.provider.Run(ctx) })
+		g.Go(func() error { return n.provider.Run(run) })
 	}
 	if n.Net != nil {
-		g.Go(func() error { return n.runNet(ctx) })
-		g.Go(func() error { return n.overlay.Run(ctx) })
-		g.Go(func() error { return n.housekeep(ctx) })
+		g.Go(func() error { return n.runNet(run) })
+		g.Go(func() error { return n.overlay.Run(run) })
+		g.Go(func() error { return n.housekeep(run) })
 	}
 	if ready != nil {
 		ready(n.info(socket))
 	}
+	n.happened("started", "version "+Version)
 	n.Log.Info("serving", "peer", n.Self, "addrs", n.info(socket).Addrs)
 	err = g.Wait()
-	return errors.Join(err, n.Wait(), n.savePeers(context.WithoutCancel(ctx)))
+	return errors.Join(err, n.Wait(), n.savePeers(context.WithoutCancel(work)))
+}
+
+// partingTimeout is how long requesters get to read the last that they are told.
+const partingTimeout = 2 * time.Second
+
+// stay waits until the node is told to end, by ctx, and then for what runs here
+// for others, within limits; or until run ends, because a part cannot go on.
+func (n *node) stay(ctx, run context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-run.Done():
+		return
+	}
+	if n.provider == nil || n.cfg.DrainTimeout == 0 {
+		return
+	}
+	n.provider.Drain(true)
+	running := n.provider.UnderWay()
+	if running == 0 {
+		return
+	}
+	n.Log.Warn("ending: what runs here for others may come to its end first; a second signal leaves at once", "running", running, "at_most", n.cfg.DrainTimeout)
+	limit, cancel := context.WithTimeout(run, n.cfg.DrainTimeout)
+	defer cancel()
+	left := n.provider.Rested(limit)
+	soon, cancel := context.WithTimeout(run, partingTimeout)
+	defer cancel()
+	n.provider.Part(soon)
+	if left > 0 {
+		n.Log.Warn("ending: what still runs is cut off, and taken up again by this node's next run", "running", left)
+	}
 }
 
 // runNet runs the network; to be told to end while it starts is no failure.
@@ -334,8 +400,12 @@ func (n *node) housekeep(ctx context.Context) error {
 			if err := n.savePeers(ctx); err != nil {
 				return err
 			}
-			if _, err := n.content.GC(ctx, int64(n.cfg.Cache)); err != nil && ctx.Err() == nil {
+			c, err := n.content.GC(ctx, int64(n.cfg.Cache))
+			if err != nil && ctx.Err() == nil {
 				n.Log.Error("trim cache", "err", err)
+			}
+			if err == nil {
+				n.told.kept.Store(c.After)
 			}
 		}
 	}
@@ -375,36 +445,6 @@ type askingSide struct{ n *node }
 // a job waits.
 func (a askingSide) Looking() bool {
 	return a.n.Now().Sub(a.n.started) < 5*a.n.cfg.ClientWarmUp || a.n.requester.Waiting()
-}
-
-// advert says what this node lends now.
-func (n *node) advert() proto.Advert {
-	l := n.cfg.Lend
-	offered := proto.Resources{CPU: uint32(l.CPU * 1000), Memory: min(l.Memory, n.print.MaxMemory*uint64(max(l.Slots, 1))), Disk: l.Disk}
-	a := proto.Advert{
-		Executor: n.print.Name, Profile: n.print.Profile, Engine: n.box.Engine(), Isolation: n.print.Level.String(),
-		Offered: offered, Slots: l.Slots, FreeSlots: l.Slots, Price: credits(n.cfg.Price), Labels: n.cfg.Labels,
-		Sequence: n.sequence.Add(1), Version: Version,
-	}
-	if n.provider != nil {
-		s := n.provider.Stats()
-		a.FreeSlots = max(l.Slots-s.Busy-s.Queued, 0)
-	}
-	a.Free = offered.Sub(share(a, l.Slots-a.FreeSlots))
-	if n.Net != nil {
-		addrs := n.Net.Addrs()
-		a.Addrs = addrs[:min(len(addrs), 8)]
-	}
-	return a
-}
-
-// share is about what so many busy slots use of what is offered.
-func share(a proto.Advert, busy int) proto.Resources {
-	if a.Slots == 0 {
-		return proto.Resources{}
-	}
-	part := func(v uint64) uint64 { return v / uint64(a.Slots) * uint64(busy) }
-	return proto.Resources{CPU: uint32(part(uint64(a.Offered.CPU))), Memory: part(a.Offered.Memory), Disk: part(a.Offered.Disk)}
 }
 
 func (n *node) roles() (roles []string) {

@@ -28,10 +28,20 @@ type Info struct {
 	Socket string   // of the control API
 }
 
+// Bounds of one task. docs/sandbox.md.
+const (
+	maxTaskMemory = 4 << 30
+	maxTaskDisk   = 1 << 40
+)
+
+// openExecutor lays the sandbox out for what is lent, and for what its owner may
+// come to lend while the node runs.
 func (p Parts) openExecutor(cfg Config, log *slog.Logger) (executor.Executor, error) {
+	usual := DefaultConfig().Lend
 	ec := executor.Config{
-		MaxModule: cfg.MaxProgram, MaxMemory: min(max(cfg.Lend.Memory, 1<<20), 4<<30), MaxDisk: min(max(cfg.Lend.Disk, 1<<20), 1<<40),
-		MaxChildren: max(2*cfg.Lend.Slots, 2) + runtime.NumCPU(), IdleTimeout: cfg.SandboxIdle, PrepareTimeout: prepareTimeout,
+		MaxModule: cfg.MaxProgram,
+		MaxMemory: min(max(cfg.Lend.Memory, usual.Memory, 1<<20), maxTaskMemory), MaxDisk: min(max(cfg.Lend.Disk, usual.Disk), maxTaskDisk),
+		MaxChildren: cfg.mostSlots() + runtime.NumCPU(), IdleTimeout: cfg.SandboxIdle, PrepareTimeout: prepareTimeout,
 	}
 	if p.Executor != nil {
 		return p.Executor(ec, log)

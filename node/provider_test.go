@@ -32,9 +32,7 @@ func TestAProviderRefusesForTheReasonThatHolds(t *testing.T) {
 		{"another executor", nil, func(a *proto.Award) { a.Program.Executor = "oci" }, nil, proto.ReasonExecutor},
 		{"another profile", nil, func(a *proto.Award) { a.Program.Profile = "wasip9/9" }, nil, proto.ReasonExecutor},
 		{"draining", nil, nil, func(n *running) {
-			l := n.provider.Lending()
-			l.Draining = true
-			n.provider.SetLending(l)
+			n.provider.Drain(true)
 		}, proto.ReasonDraining},
 	} {
 		cfg := testConfig(t, "x")

@@ -12,7 +12,6 @@ import (
 
 	"github.com/mustermesh/muster/internal/content"
 	"github.com/mustermesh/muster/node/api"
-	"github.com/mustermesh/muster/node/provider"
 	"github.com/mustermesh/muster/node/requester"
 	"github.com/mustermesh/muster/node/sandbox"
 	"github.com/mustermesh/muster/proto"
@@ -181,38 +180,6 @@ func (s *server) PeerID(context.Context, *connect.Request[api.PeerIDRequest]) (*
 	return connect.NewResponse(out), nil
 }
 
-// ProviderStatus tells what this node lends, what of it is in use, and what it
-// did and earned.
-func (s *server) ProviderStatus(context.Context, *connect.Request[api.ProviderStatusRequest]) (*connect.Response[api.ProviderStatusResponse], error) {
-	n := s.n
-	out := &api.ProviderStatusResponse{
-		Enabled: n.provider != nil, WhyNot: n.whyNotProvider, Isolation: n.print.Level.String(),
-		Engine: n.box.Engine().String(), Earned: float64(n.acct.earned()) / 1e6, Refusals: map[string]uint64{},
-	}
-	for _, l := range n.print.Layers {
-		text := l.Name
-		if !l.On {
-			text += " (off: " + l.Detail + ")"
-		}
-		out.Layers = append(out.Layers, text)
-	}
-	if n.provider != nil {
-		fillProvider(out, n.provider.Lending().Advert, n.provider.Stats())
-	}
-	return connect.NewResponse(out), nil
-}
-
-func fillProvider(out *api.ProviderStatusResponse, adv proto.Advert, s provider.Stats) {
-	out.Leases, out.Queued = uint32(s.Leases), uint32(s.Queued)
-	out.Offered, out.Slots, out.SlotsBusy = resourcesMessage(adv.Offered), uint32(adv.Slots), uint32(s.Busy)
-	out.InUse = resourcesMessage(share(adv, s.Busy))
-	out.Price = float64(adv.Price) / 1e6
-	out.TasksDone, out.TasksFailed = s.Done, s.Failed
-	for r, c := range s.Refusals {
-		out.Refusals[r.String()] = c
-	}
-}
-
 // ListTrust lists what this node thinks of the peers that it had to do with.
 func (s *server) ListTrust(context.Context, *connect.Request[api.ListTrustRequest]) (*connect.Response[api.ListTrustResponse], error) {
 	out := &api.ListTrustResponse{}
@@ -349,7 +316,7 @@ func (s *server) GetBlob(ctx context.Context, req *connect.Request[api.GetBlobRe
 			return connect.NewError(connect.CodeNotFound, fmt.Errorf("%s is not here, and could not be fetched: %w", cid, err))
 		}
 	}
-	return code(s.sendTree(ctx, cid, stream))
+	return code(s.sendTree(ctx, "", cid, stream))
 }
 
 // StatBlob tells what is known of a content id.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
+	"strconv"
 	"time"
 
 	"connectrpc.com/connect"
@@ -103,72 +105,52 @@ func (s *server) CancelJob(ctx context.Context, req *connect.Request[api.CancelJ
 	return connect.NewResponse(&api.CancelJobResponse{State: j.Summary().State}), nil
 }
 
-// JobLogs streams stdout or stderr of one task, of all in order, or of the
-// result.
-func (s *server) JobLogs(ctx context.Context, req *connect.Request[api.JobLogsRequest], stream *connect.ServerStream[api.LogChunk]) error {
-	j, err := s.n.requester.Find(req.Msg.Job)
-	if err != nil {
-		return code(err)
-	}
-	roots, err := j.Outputs(req.Msg.Task)
-	if err != nil {
-		return code(err)
-	}
-	path := sandbox.PathStdout
-	if req.Msg.Stderr {
-		path = sandbox.PathStderr
-	}
-	for _, root := range roots {
-		if err := s.sendFile(ctx, root, path, stream); err != nil {
-			return code(err)
-		}
-	}
-	return nil
-}
-
 const chunkSize = 256 << 10 // bytes of one message of a stream
 
-func (s *server) sendFile(ctx context.Context, root proto.CID, path string, stream *connect.ServerStream[api.LogChunk]) error {
-	n, err := s.n.content.Sub(ctx, root, path)
-	if err != nil {
-		return err
-	}
-	f, err := s.n.content.OpenFile(ctx, n.CID)
-	if err != nil {
-		return err
-	}
-	buf := make([]byte, chunkSize)
-	for {
-		k, err := io.ReadFull(f, buf)
-		if k > 0 {
-			if err := stream.Send(&api.LogChunk{Data: buf[:k]}); err != nil {
-				return err
-			}
-		}
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// JobFiles streams the outputs of a completed job.
+// JobFiles streams the outputs of a completed job; with partial, of one that is
+// not, what there is so far: the outputs of the tasks that are settled, under
+// their index where there are many.
 func (s *server) JobFiles(ctx context.Context, req *connect.Request[api.JobFilesRequest], stream *connect.ServerStream[api.FileChunk]) error {
 	j, err := s.n.requester.Find(req.Msg.Job)
 	if err != nil {
 		return code(err)
 	}
 	root := j.Output()
-	if root.IsZero() {
-		return connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("job %s has no outputs: it is %s", j.ID().Short(), j.Summary().State))
+	switch {
+	case root.IsZero() && req.Msg.Partial:
+		return s.sendSoFar(ctx, j, stream)
+	case root.IsZero():
+		return connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("job %s has no outputs: it is %s; what there is so far comes with partial", j.ID().Short(), j.Summary().State))
 	}
-	return code(s.sendTree(ctx, root, stream))
+	return code(s.sendTree(ctx, "", root, stream))
 }
 
-// sendTree streams a tree, file by file.
-func (s *server) sendTree(ctx context.Context, root proto.CID, stream *connect.ServerStream[api.FileChunk]) error {
+// sendSoFar streams the outputs of the tasks that are settled.
+func (s *server) sendSoFar(ctx context.Context, j *requester.Job, stream *connect.ServerStream[api.FileChunk]) error {
+	some := false
+	err := j.SoFar(func(task int, output proto.CID) error {
+		some = true
+		n, err := s.n.content.Sub(ctx, output, sandbox.PathOut)
+		if err != nil {
+			return fmt.Errorf("task %d: %w", task, err)
+		}
+		dir := ""
+		if len(j.Specification().Tasks) > 1 {
+			dir = strconv.Itoa(task)
+			if err := stream.Send(&api.FileChunk{Path: dir, Dir: true, Last: true}); err != nil {
+				return err
+			}
+		}
+		return s.sendTree(ctx, dir, n.CID, stream)
+	})
+	if err == nil && !some {
+		return connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("job %s has no outputs yet: no task is settled", j.ID().Short()))
+	}
+	return code(err)
+}
+
+// sendTree streams a tree, file by file, under a folder.
+func (s *server) sendTree(ctx context.Context, dir string, root proto.CID, stream *connect.ServerStream[api.FileChunk]) error {
 	tree, err := s.n.content.OpenTree(ctx, root)
 	if err != nil {
 		return err
@@ -176,7 +158,7 @@ func (s *server) sendTree(ctx context.Context, root proto.CID, stream *connect.S
 	buf := make([]byte, chunkSize)
 	for _, e := range tree.Entries() {
 		if e.Dir {
-			if err := stream.Send(&api.FileChunk{Path: e.Path, Dir: true, Last: true}); err != nil {
+			if err := stream.Send(&api.FileChunk{Path: path.Join(dir, e.Path), Dir: true, Last: true}); err != nil {
 				return err
 			}
 			continue
@@ -189,7 +171,7 @@ func (s *server) sendTree(ctx context.Context, root proto.CID, stream *connect.S
 				}
 			}
 			off += n
-			if err := stream.Send(&api.FileChunk{Path: e.Path, Size: uint64(e.Size), Data: buf[:n], Last: off == e.Size}); err != nil {
+			if err := stream.Send(&api.FileChunk{Path: path.Join(dir, e.Path), Size: uint64(e.Size), Data: buf[:n], Last: off == e.Size}); err != nil {
 				return err
 			}
 			if off == e.Size {

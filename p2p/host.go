@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mustermesh/muster/proto"
@@ -14,6 +15,7 @@ import (
 	dht "github.com/libp2p/go-libp2p-kad-dht"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -51,6 +53,8 @@ type Host struct {
 	strikes *strikes
 	stats   *statsTable
 	pace    pace
+
+	dialledBack atomic.Pointer[event.EvtHostReachableAddrsChanged] // nil: no word yet
 
 	mu       sync.Mutex // guards the fields to the next blank line
 	begun    bool
@@ -196,6 +200,7 @@ func (h *Host) Run(ctx context.Context) error {
 	g.Go(func() error { return h.runDials(ctx) })
 	g.Go(func() error { return h.advertise(ctx) })
 	g.Go(func() error { return h.measure(ctx) })
+	g.Go(func() error { return h.watchReach(ctx) })
 	g.Go(func() error { return h.runMDNS(ctx) })
 	err = g.Wait()
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {

@@ -51,7 +51,7 @@ type held struct {
 	kept    int
 	idle    time.Time // since when it has nothing under way and keeps nothing; zero while it does
 	broken  time.Time // since when its requester is out of touch; zero while there is a stream
-	no      *No // why no further task starts; nil: it does
+	no      *No       // why no further task starts; nil: it does
 	ended   bool
 	until   time.Time // of an ended one: its results are kept
 }
@@ -160,14 +160,15 @@ func (b *Book) share() float64 {
 }
 
 // Award takes a lease, or says why not. An award with an older epoch than one
-// seen for the same job is refused: its sender was fenced off.
+// seen for the same job is refused, for its sender was fenced off; so is one with
+// the same, which is a copy that was late.
 func (b *Book) Award(now time.Time, c Client, a proto.Award) *No {
 	if no := b.lend.admits(c); no != nil {
 		return no
 	}
 	key := fence{c.ID, a.Job}
-	if seen := b.fences.epoch(key); a.Epoch < seen {
-		return &No{proto.ReasonNoLease, fmt.Sprintf("epoch %d is older than %d", a.Epoch, seen)}
+	if seen := b.fences.epoch(key); seen > 0 && a.Epoch <= seen {
+		return &No{proto.ReasonNoLease, fmt.Sprintf("epoch %d was there before, or is older than %d", a.Epoch, seen)}
 	}
 	if no := b.lend.canRun(announcementOf(a)); no != nil {
 		return no
@@ -453,5 +454,5 @@ func (f *fences) raise(k fence, epoch uint64) {
 	if f.young == nil || len(f.young) >= maxFences/2 {
 		f.young, f.old = make(map[fence]uint64), f.young
 	}
-	f.young[k] = epoch
+	f.young[k] = max(epoch, f.epoch(k)) // leases are restored in any order
 }

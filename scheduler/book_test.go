@@ -282,7 +282,7 @@ func TestABookKeepsItsLeases(t *testing.T) {
 	t.Run("neither one requester nor all together can make it remember too much", func(t *testing.T) {
 		i := newInn(t, 4)
 		lease := func(n int) func(*proto.Award) {
-			return func(a *proto.Award) { a.Lease = proto.LeaseID{1, byte(n), byte(n >> 8)} }
+			return func(a *proto.Award) { a.Lease, a.Epoch = proto.LeaseID{1, byte(n), byte(n >> 8)}, uint64(n+1) }
 		}
 		task := func(n int) proto.Assignment {
 			return proto.Assignment{Execution: proto.ExecutionID{byte(n), byte(n >> 8)}}

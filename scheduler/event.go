@@ -169,7 +169,7 @@ func (j *Job) ExecutionFailed(now time.Time, id proto.ExecutionID, reason proto.
 	switch {
 	case e.local:
 		j.failLocal(e, reason, detail)
-	case reason == proto.ReasonTimeout && now.Sub(e.created) >= j.cfg.Timeout*9/10: // clocks may drift
+	case reason == proto.ReasonTimeout && (e.restored || now.Sub(e.created) >= j.cfg.Timeout*9/10): // clocks may drift
 		j.finish(e, ExecFailed, reason, detail)
 		e.task.timedOut++
 		e.task.failures++
@@ -229,6 +229,9 @@ func (j *Job) setBack(e *exec, kind EvidenceKind) {
 		return
 	}
 	e.blamed = true
+	if e.live() {
+		j.out.Executions = append(j.out.Executions, e.record())
+	}
 	t.failures++
 	if t.failures > 1 { // the first retry, elsewhere, is immediate
 		t.notBefore = j.now.Add(min(failureBackoff<<min(t.failures, 10), slowestBackoff))
@@ -349,12 +352,18 @@ func (j *Job) expire(l *lease) (next time.Time) {
 // due is when an execution is overdue: some time after its timeout; before it
 // started, after as long again as it takes to get ready, counted from the last
 // sign of life of its lease.
+//
+// One that was out of touch has as long again from when it is back: what it did
+// meanwhile is on its way, and its provider may have had to begin anew. Being
+// away often buys it three times as long at most.
 func (j *Job) due(e *exec, sign time.Time) time.Time {
-	if !e.started.IsZero() {
-		return e.started.Add(j.cfg.Timeout + overdueSlack)
+	takes, from := j.cfg.Timeout+overdueSlack, e.started
+	if from.IsZero() {
+		takes, from = takes+j.cfg.Startup, later(sign, e.created)
 	}
-	if sign.Before(e.created) {
-		sign = e.created
+	most := later(later(e.started, e.created), e.lease.since).Add(e.lease.apart + 3*takes)
+	if due := later(from, e.lease.back).Add(takes); due.Before(most) || e.lease.back.IsZero() {
+		return due
 	}
-	return sign.Add(j.cfg.Timeout + overdueSlack + j.cfg.Startup)
+	return most
 }

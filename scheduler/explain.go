@@ -18,6 +18,7 @@ const (
 	PeerChosen      Verdict = "chosen"      // has or had work of this job
 	PeerAvailable   Verdict = "available"   // could be given some
 	PeerResting     Verdict = "resting"     // failed just now, is asked again shortly
+	PeerLost        Verdict = "lost"        // has work, and is out of touch
 	PeerSilent      Verdict = "silent"      // has not answered the announcement
 	PeerRefused     Verdict = "refused"     // said no
 	PeerUnfit       Verdict = "unfit"       // cannot, by its own advert
@@ -25,7 +26,9 @@ const (
 	PeerDistrusted  Verdict = "distrusted"  // proven wrong
 )
 
-var verdictOrder = []Verdict{PeerChosen, PeerAvailable, PeerResting, PeerSilent, PeerRefused, PeerUnfit, PeerUnreachable, PeerDistrusted}
+var verdictOrder = []Verdict{
+	PeerChosen, PeerAvailable, PeerResting, PeerLost, PeerSilent, PeerRefused, PeerUnfit, PeerUnreachable, PeerDistrusted,
+}
 
 // A Class says what kind of thing a decision hung on.
 type Class string
@@ -68,7 +71,7 @@ type PeerWhy struct {
 	Heard                   time.Time // of its latest bid or refusal; zero: never
 	Given, Answered, Failed int       // executions
 
-	reason proto.Reason
+	reason proto.Reason // of a peer that is refused or unfit
 }
 
 // An Explanation says why a job is in its state.
@@ -77,7 +80,7 @@ type Explanation struct {
 	Needs    string   // what a task needs
 	Change   []string // what would have to change, the most useful first
 	Peers    []PeerWhy
-	Troubled []int     // tasks that failed somewhere and are not settled, or were given up
+	Troubled []int     // tasks that failed somewhere and are not settled, or have no good result
 	Expires  time.Time // when the job is given up for want of progress; zero: never, or it moves
 }
 
@@ -103,54 +106,130 @@ func (j *Job) Explain(now time.Time) Explanation {
 	if waits && j.cfg.QueueTimeout > 0 {
 		x.Expires = j.since.Add(j.cfg.QueueTimeout)
 	}
-	x.Why = j.sentence(now, waits)
-	if waits {
+	x.Why = j.sentence(waits, x.Peers)
+	if waits || j.state == Expired {
 		x.Change = j.changes(x.Peers)
 	}
 	return x
 }
 
-func (j *Job) sentence(now time.Time, waits bool) string {
-	done := fmt.Sprintf("%d of %d tasks settled", j.settled, len(j.tasks))
+func (j *Job) sentence(waits bool, peers []PeerWhy) string {
+	done := fmt.Sprintf("%d of %s settled", j.settled, countText(len(j.tasks), "task"))
 	switch {
+	case j.state == Expired:
+		return fmt.Sprintf("It expired, with %s: %s", done, j.lacks(peers))
 	case j.state.Ended() && j.reason != "":
 		return fmt.Sprintf("It is %s: %s.", j.state, j.reason)
 	case j.state.Ended():
 		return fmt.Sprintf("It is %s: %s.", j.state, done)
 	case waits:
-		return fmt.Sprintf("It waits; %s: %s.", done, j.Why(now))
+		return fmt.Sprintf("It waits, with %s: %s", done, j.lacks(peers))
 	}
-	text := fmt.Sprintf("It runs: %s, %d executions under way", done, j.live-j.doubted)
+	text := fmt.Sprintf("It runs: %s, %s under way", done, countText(j.live-j.doubted, "execution"))
 	if j.doubted > 0 {
 		text += fmt.Sprintf(", %d more on providers that are out of touch", j.doubted)
 	}
 	if j.fetching > 0 {
-		text += fmt.Sprintf(", %d outputs on their way", j.fetching)
+		text += fmt.Sprintf(", %s on the way here", countText(j.fetching, "output"))
 	}
 	return text + "."
+}
+
+// lacks says exactly what a waiting job lacks.
+func (j *Job) lacks(peers []PeerWhy) string {
+	if j.cfg.LocalOnly {
+		return "this node's own sandbox has to run it, and is busy."
+	}
+	if len(peers) == 0 {
+		return "no provider is known."
+	}
+	var parts []string
+	if s, ok := j.nearest(); ok {
+		parts = append(parts, s)
+	} else {
+		parts = append(parts, fmt.Sprintf("none of %s can take a task now: %s", countText(len(peers), "known provider"), obstacles(peers)))
+	}
+	if why := j.stuck(); why != "" {
+		parts = append(parts, why)
+	}
+	return strings.Join(parts, "; ") + "."
+}
+
+// obstacles counts what keeps peers from taking a task, the most frequent first.
+func obstacles(peers []PeerWhy) string {
+	counts := make(map[string]int)
+	var order []string
+	for _, w := range peers {
+		o := w.obstacle()
+		if counts[o]++; counts[o] == 1 {
+			order = append(order, o)
+		}
+	}
+	slices.SortStableFunc(order, func(a, b string) int { return counts[b] - counts[a] })
+	for i, o := range order {
+		order[i] = fmt.Sprintf("%s (%d)", o, counts[o])
+	}
+	return strings.Join(order, ", ")
+}
+
+func (w PeerWhy) obstacle() string {
+	switch w.Verdict {
+	case PeerRefused, PeerUnfit:
+		if text, ok := obstacleTexts[w.reason]; ok {
+			return text
+		}
+		return w.Detail
+	case PeerLost:
+		return "out of touch"
+	case PeerUnreachable:
+		return "not reachable"
+	case PeerDistrusted:
+		return "proven wrong before"
+	case PeerResting:
+		return "failed or declined just now"
+	case PeerSilent:
+		return "no answer to the announcement yet"
+	}
+	return "busy, or has done its part already"
+}
+
+var obstacleTexts = map[proto.Reason]string{
+	proto.ReasonCPU:        "too few cores",
+	proto.ReasonMemory:     "too little memory",
+	proto.ReasonDisk:       "too little disk",
+	proto.ReasonGPU:        "no GPU",
+	proto.ReasonConstraint: "a constraint that is not met",
+	proto.ReasonExecutor:   "a sandbox that cannot run it or whose results this node could not check",
+	proto.ReasonPrice:      "a price above the job's limit",
+	proto.ReasonPolicy:     "the owner's rules",
+	proto.ReasonCredit:     "too much owed to it",
+	proto.ReasonDraining:   "takes nothing new",
+	proto.ReasonBusy:       "no free slot",
 }
 
 // peerWhy says what the job makes of one peer.
 func (j *Job) peerWhy(now time.Time, p *peer) PeerWhy {
 	w := PeerWhy{Peer: p.ID, Price: p.Price, Heard: p.heard, Given: p.given, Answered: p.answered, Failed: p.failed, Class: ClassNone}
 	switch {
-	case !p.trusted():
+	case p.distrusted():
 		w.Verdict, w.Class, w.Detail = PeerDistrusted, ClassTrust, "gave a wrong answer, proven by this node's own run"
 	case p.lease != nil && !p.lease.away.IsZero():
-		w.Verdict, w.Class = PeerUnreachable, ClassReach
-		w.Detail = fmt.Sprintf("has %d tasks, and is out of touch since %s", len(p.lease.live), p.lease.away.Format(time.TimeOnly))
+		w.Verdict, w.Class = PeerLost, ClassReach
+		w.Detail = fmt.Sprintf("has %s, and is out of touch for %s", countText(len(p.lease.live), "task"), now.Sub(p.lease.away).Round(time.Second))
 	case p.lease != nil:
-		w.Verdict, w.Detail = PeerChosen, fmt.Sprintf("%d of up to %d tasks under way", len(p.lease.live), p.lease.depth())
+		w.Verdict, w.Detail = PeerChosen, fmt.Sprintf("%d of up to %s under way", len(p.lease.live), countText(p.lease.depth(), "task"))
 	case p.refusal != nil:
-		w.Verdict, w.Class, w.Detail, w.Signed, w.reason = PeerRefused, classOf(p.refusal.Reason), p.refusal.text(), true, p.refusal.Reason
+		w.Verdict, w.Class, w.Detail, w.reason = PeerRefused, classOf(p.refusal.Reason), p.refusal.text(), p.refusal.Reason
+		w.Signed = p.refusal == p.word
 	case p.Ineligible != nil:
 		w.Verdict, w.Class, w.Detail, w.reason = PeerUnfit, classOf(p.Ineligible.Reason), p.Ineligible.text(), p.Ineligible.Reason
 	case !p.present && p.bid == nil:
 		w.Verdict, w.Class, w.Detail = PeerUnreachable, ClassReach, "not connected now"
 	case now.Before(p.notBefore):
-		w.Verdict, w.Class, w.Detail = PeerResting, ClassCapacity, fmt.Sprintf("failed or declined %d times in a row; asked again in %s", p.misses, p.notBefore.Sub(now).Round(100*time.Millisecond))
+		w.Verdict, w.Class = PeerResting, ClassCapacity
+		w.Detail = fmt.Sprintf("failed or declined %s in a row; asked again in %s", countText(p.misses, "time"), p.notBefore.Sub(now).Round(100*time.Millisecond))
 	case p.given > 0:
-		w.Verdict, w.Detail = PeerChosen, fmt.Sprintf("did %d executions", p.answered)
+		w.Verdict, w.Detail = PeerChosen, "did "+countText(p.answered, "execution")
 	case p.bid == nil:
 		w.Verdict, w.Class, w.Detail = PeerSilent, ClassBid, "has not answered the announcement; it may still be asked to check"
 	default:
@@ -167,125 +246,13 @@ func (n *No) text() string {
 	return n.Reason.String() + ": " + n.Detail
 }
 
-// changeFor says what of the job would have to be different for p to fit.
-func (j *Job) changeFor(p *peer, w PeerWhy) string {
-	needs := j.cfg.Announcement.Needs
-	switch w.reason {
-	case proto.ReasonMemory:
-		if p.Offered.Memory > 0 && p.Offered.Memory < needs.Memory {
-			return fmt.Sprintf("ask for at most %s of memory", bytesText(p.Offered.Memory))
-		}
-	case proto.ReasonDisk:
-		if p.Offered.Disk > 0 && p.Offered.Disk < needs.Disk {
-			return fmt.Sprintf("ask for at most %s of disk", bytesText(p.Offered.Disk))
-		}
-	case proto.ReasonCPU:
-		if p.Offered.CPU > 0 && p.Offered.CPU < needs.CPU {
-			return fmt.Sprintf("ask for at most %g cores", float64(p.Offered.CPU)/1000)
-		}
-	case proto.ReasonGPU:
-		return "ask for no GPU"
-	case proto.ReasonPrice:
-		if p.Price > j.cfg.Announcement.MaxPrice {
-			return fmt.Sprintf("pay up to %g credits per core-hour", float64(p.Price)/1e6)
-		}
-		return "pay more"
-	case proto.ReasonConstraint:
-		return "drop or loosen the constraint"
-	case proto.ReasonCredit:
-		return "do work for this provider, or wait until it forgives"
-	case proto.ReasonBusy, proto.ReasonDraining:
-		return "wait"
-	}
-	return ""
-}
-
-// changes says what would let a waiting job move, the most useful first.
-func (j *Job) changes(peers []PeerWhy) (cs []string) {
-	if len(peers) == 0 {
-		return []string{
-			"start a provider that knows this mesh: muster daemon --role provider --network NAME --bootstrap ADDR",
-			"if providers run, see whether this node reaches them: muster doctor, muster peer list",
-		}
-	}
-	if nearest, ok := j.nearest(); ok {
-		cs = append(cs, nearest)
-	}
-	seen := make(map[string]int)
-	var order []string
-	for _, w := range peers {
-		if w.Change == "" || w.reason == proto.ReasonMemory || w.reason == proto.ReasonDisk || w.reason == proto.ReasonCPU {
-			continue
-		}
-		if seen[w.Change]++; seen[w.Change] == 1 {
-			order = append(order, w.Change)
-		}
-	}
-	slices.SortStableFunc(order, func(a, b string) int { return seen[b] - seen[a] })
-	for _, c := range order {
-		cs = append(cs, fmt.Sprintf("%s (%s)", c, countText(seen[c], "provider")))
-	}
-	if why := j.stuck(); why != "" {
-		cs = append(cs, "more distinct providers are needed: "+why)
-	}
-	return cs
-}
-
-// nearest says which provider comes closest to what a task needs, where what is
-// lacking is a resource.
-func (j *Job) nearest() (string, bool) {
-	needs := j.cfg.Announcement.Needs
-	var best *peer
-	bestPart := 0.0
-	for _, p := range j.peers {
-		lacking, fits := needs.Fits(p.Offered)
-		if fits || p.Offered == (proto.Resources{}) {
-			continue
-		}
-		if part := partOf(lacking, p.Offered, needs); best == nil || part > bestPart {
-			best, bestPart = p, part
-		}
-	}
-	if best == nil || slices.ContainsFunc(j.peers, func(p *peer) bool { _, fits := needs.Fits(p.Offered); return fits && p.trusted() }) {
-		return "", false
-	}
-	lacking, _ := needs.Fits(best.Offered)
-	return fmt.Sprintf("ask for less %s: a task needs %s, and the nearest provider, %s, lends %s",
-		lacking, amountText(lacking, needs), best.ID.Short(), amountText(lacking, best.Offered)), true
-}
-
-// partOf is which part of what is needed of one resource somebody has.
-func partOf(resource string, has, needs proto.Resources) float64 {
-	switch resource {
-	case "cpu":
-		return float64(has.CPU) / float64(max(needs.CPU, 1))
-	case "memory":
-		return float64(has.Memory) / float64(max(needs.Memory, 1))
-	case "disk":
-		return float64(has.Disk) / float64(max(needs.Disk, 1))
-	}
-	return 0
-}
-
-func amountText(resource string, r proto.Resources) string {
-	switch resource {
-	case "cpu":
-		return fmt.Sprintf("%g cores", float64(r.CPU)/1000)
-	case "memory":
-		return bytesText(r.Memory)
-	case "disk":
-		return bytesText(r.Disk)
-	}
-	return fmt.Sprint(r.GPU)
-}
-
 func needsText(a proto.Announcement) string {
 	parts := []string{
-		strings.TrimSpace(a.Executor + " " + a.Profile), fmt.Sprintf("%g cores", float64(a.Needs.CPU)/1000),
-		bytesText(a.Needs.Memory) + " memory", bytesText(a.Needs.Disk) + " disk",
+		strings.TrimSpace(a.Executor + " " + a.Profile), countedCores(a.Needs.CPU),
+		sizeText(a.Needs.Memory) + " of memory", sizeText(a.Needs.Disk) + " of disk",
 	}
 	if a.Needs.GPU > 0 {
-		parts = append(parts, fmt.Sprintf("%d GPUs", a.Needs.GPU))
+		parts = append(parts, countText(int(a.Needs.GPU), "GPU"))
 	}
 	parts = append(parts, fmt.Sprintf("at most %g credits per core-hour", float64(a.MaxPrice)/1e6))
 	return strings.Join(append(parts, a.Constraints...), ", ")
@@ -296,4 +263,23 @@ func countText(n int, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func countedCores(milli uint32) string {
+	if milli == 1000 {
+		return "1 core"
+	}
+	return fmt.Sprintf("%g cores", float64(milli)/1000)
+}
+
+// sizeText gives bytes as people say them: exactly where that is short, else to
+// two digits after the point.
+func sizeText(n uint64) string {
+	for i, unit := range []string{"TiB", "GiB", "MiB", "KiB"} {
+		size := uint64(1) << (40 - 10*i)
+		if n >= size {
+			return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%.2f", float64(n)/float64(size)), "0"), ".") + " " + unit
+		}
+	}
+	return fmt.Sprintf("%d bytes", n)
 }

@@ -15,6 +15,7 @@ type peer struct {
 	wrong       bool // proven so in this job: never chosen again
 	bid         *proto.Bid
 	refusal     *No
+	word        *No // its refusal, if that is its signed word
 	answeredBid bool
 	misses      int       // declines, failures and losses since its last answer
 	notBefore   time.Time // do not ask again before
@@ -66,11 +67,11 @@ func (j *Job) forgetAbsent() {
 func (j *Job) Bid(c Candidate, b proto.Bid) {
 	j.event = true
 	if b.Price > j.cfg.Announcement.MaxPrice {
-		j.Refused(c.ID, No{proto.ReasonPrice, "its bid is above the job's limit"})
+		j.unfit(c.ID, b, No{proto.ReasonPrice, "its bid is above the job's limit"})
 		return
 	}
 	if no := j.incomparable(b.Engine); no != nil {
-		j.Refused(c.ID, *no)
+		j.unfit(c.ID, b, *no)
 		return
 	}
 	p := j.peer(c.ID)
@@ -97,6 +98,14 @@ func (j *Job) incomparable(e proto.Engine) *No {
 	return &No{proto.ReasonExecutor, fmt.Sprintf("its engine %s is not comparable with %s", e, j.cfg.LocalEngine)}
 }
 
+// unfit notes why a bid is of no use.
+func (j *Job) unfit(from proto.PeerID, b proto.Bid, no No) {
+	j.Refused(from, no)
+	if p := j.byID[from]; p != nil {
+		p.word, p.Price = nil, b.Price
+	}
+}
+
 // Refused takes a provider's refusal to bid. One that is busy, with a lease of
 // this job, is busy with its tasks: its bid stands.
 func (j *Job) Refused(from proto.PeerID, no No) {
@@ -109,7 +118,7 @@ func (j *Job) Refused(from proto.PeerID, no No) {
 	if p.lease != nil && no.Reason == proto.ReasonBusy {
 		return
 	}
-	p.refusal, p.bid = &no, nil
+	p.refusal, p.word, p.bid = &no, &no, nil
 }
 
 // peer gives what is known of a peer, making it up if need be; nil for the
@@ -129,6 +138,10 @@ func (j *Job) peer(id proto.PeerID) *peer {
 
 // trusted tells whether a peer may be given anything.
 func (p *peer) trusted() bool { return p.Weight > 0 && !p.wrong }
+
+// distrusted tells whether p was proven wrong, here or before. Of one that was
+// never seen in the working set, and never bid, nothing is known.
+func (p *peer) distrusted() bool { return p.wrong || p.Weight <= 0 && (p.present || p.bid != nil) }
 
 // missed notes that p let the job down; the pause until it is asked again
 // doubles each time, until it answers something.
@@ -151,6 +164,9 @@ type lease struct {
 	idle     time.Time     // since when nothing is in flight
 	resumed  bool          // given a task when the provider may have let it go, no sign since
 	away     time.Time     // since when its stream is broken; zero: it stands
+	since    time.Time     // made, or restored in this run
+	back     time.Time     // when it was taken up again last
+	apart    time.Duration // how long it was away before, in all
 	doubted  bool          // away for so long that its executions do not count
 	restored bool          // from an earlier run of this node: that it broke is not its provider's fault
 	doubtAt  time.Time
@@ -164,7 +180,7 @@ func (j *Job) newLease(p *peer, slots int) *lease {
 	j.epoch++
 	return &lease{
 		id: proto.LeaseID(j.randomID()), peer: p, epoch: j.epoch,
-		slots: min(slots, slotsMost), sign: j.now, first: []Assign{},
+		slots: min(slots, slotsMost), sign: j.now, since: j.now, first: []Assign{},
 	}
 }
 

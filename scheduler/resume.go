@@ -26,6 +26,7 @@ type ExecutionRecord struct {
 	Task      int
 	Role      Role
 	Created   time.Time // to the millisecond
+	Blamed    bool      // its provider was told off for it; it may answer all the same
 }
 
 func (l *lease) record() LeaseRecord {
@@ -36,7 +37,7 @@ func (l *lease) record() LeaseRecord {
 }
 
 func (e *exec) record() ExecutionRecord {
-	return ExecutionRecord{Execution: e.id, Lease: e.lease.id, Task: e.task.index, Role: e.role, Created: e.created}
+	return ExecutionRecord{Execution: e.id, Lease: e.lease.id, Task: e.task.index, Role: e.role, Created: e.created, Blamed: e.blamed}
 }
 
 // Restore marks a task that an earlier run of this node settled. Call it for all
@@ -90,7 +91,7 @@ func (j *Job) RestoreLease(now time.Time, r LeaseRecord, es []ExecutionRecord) {
 		p.Price, p.Group, p.Engine = r.Price, r.Group, r.Engine
 	}
 	l := &lease{
-		id: r.Lease, peer: p, epoch: r.Epoch, slots: r.Slots, accepted: true, sign: now,
+		id: r.Lease, peer: p, epoch: r.Epoch, slots: r.Slots, accepted: true, sign: now, since: now,
 		restored: true, away: now, doubtAt: now.Add(doubtRestored), attachAt: now, gap: attachGap,
 	}
 	p.lease = l
@@ -101,9 +102,16 @@ func (j *Job) RestoreLease(now time.Time, r LeaseRecord, es []ExecutionRecord) {
 			continue
 		}
 		t := j.tasks[x.Task]
+		if t.knows(x.Execution) { // it failed, and that was written last
+			j.out.Over = append(j.out.Over, x.Execution)
+			continue
+		}
 		e := &exec{
 			id: x.Execution, task: t, peer: p.ID, from: p, group: r.Group, engine: r.Engine,
-			role: x.Role, state: ExecAssigned, created: x.Created,
+			role: x.Role, state: ExecAssigned, created: x.Created, blamed: x.Blamed, restored: true,
+		}
+		if x.Blamed {
+			t.failures++
 		}
 		t.execs = append(t.execs, e)
 		l.add(now, e)
@@ -111,6 +119,10 @@ func (j *Job) RestoreLease(now time.Time, r LeaseRecord, es []ExecutionRecord) {
 	}
 	l.resumed = false
 	j.watch()
+}
+
+func (t *task) knows(id proto.ExecutionID) bool {
+	return slices.ContainsFunc(t.execs, func(e *exec) bool { return e.id == id })
 }
 
 // Settled forgets the executions of settled tasks, which are on disk by now:
@@ -140,7 +152,20 @@ func (j *Job) LeaseBroken(now time.Time, id proto.PeerID, lease proto.LeaseID, d
 	if l.away.IsZero() {
 		l.away, l.doubtAt = now, now.Add(doubtBroken)
 	}
-	l.attachAt, l.gap = now, attachGap
+	l.attachAt, l.gap = now, l.nextGap(now)
+	if l.gap > attachGap {
+		l.attachAt = now.Add(l.gap)
+	}
+}
+
+// nextGap is how long to wait after a break before asking after a lease: a
+// provider that takes it up and breaks it, again and again, is asked ever more
+// seldom.
+func (l *lease) nextGap(now time.Time) time.Duration {
+	if l.back.IsZero() || now.Sub(l.back) >= slowestBackoff {
+		return attachGap
+	}
+	return min(2*max(l.gap, attachGap), slowestBackoff)
 }
 
 // LeaseAttached: the provider took up a lease again. How its executions stand
@@ -156,7 +181,8 @@ func (j *Job) LeaseAttached(now time.Time, id proto.PeerID, lease proto.LeaseID)
 		l.doubted = false
 		j.doubted -= len(l.live)
 	}
-	l.away, l.attachAt, l.restored = time.Time{}, time.Time{}, false
+	l.apart += now.Sub(l.away)
+	l.away, l.attachAt, l.restored, l.back = time.Time{}, time.Time{}, false, now
 	l.lived(now)
 	p.refusal, p.misses, p.notBefore = nil, 0, time.Time{}
 	for _, e := range l.live {

@@ -204,6 +204,8 @@ type exec struct {
 	started time.Time
 	ended   time.Time
 	blamed  bool // its peer was told off for it
+
+	restored bool // from an earlier run of this node, whose clock may have been another
 }
 
 func (e *exec) live() bool { return e.state == ExecAssigned || e.state == ExecRunning }

@@ -79,3 +79,26 @@ func (j *Job) Diverse() bool {
 	}
 	return len(groups) > 1
 }
+
+// Wrong says in words how the program ended where it did not succeed; "" where it
+// did, or gave no result.
+func (o Outcome) Wrong() string {
+	if o.Result == 0 || o.Ok() {
+		return ""
+	}
+	return o.describe()
+}
+
+// Failures counts the executions of a task that peers failed or lost.
+func (v TaskView) Failures() (n int) {
+	for _, e := range v.Executions {
+		if (e.State == ExecFailed || e.State == ExecLost) && !e.own() {
+			n++
+		}
+	}
+	return n
+}
+
+func (e ExecView) own() bool {
+	return e.Role == RoleLocal || e.Role == RoleReferee || e.Role == RoleStandIn
+}

@@ -60,7 +60,7 @@ func (j *Job) stuck() string {
 
 func (p *peer) why(now time.Time) string {
 	switch {
-	case !p.trusted():
+	case p.distrusted():
 		return "proven wrong before, not chosen"
 	case p.refusal != nil:
 		return fmt.Sprintf("refused (%s: %s)", p.refusal.Reason, p.refusal.Detail)

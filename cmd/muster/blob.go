@@ -147,7 +147,7 @@ func newBlobStat(a *app) *cobra.Command {
 				if s.Dir {
 					kind = fmt.Sprintf("directory of %d", s.Entries)
 				}
-				facts(w, "cid", s.Cid, "kind", kind, "size", bytesText(s.Size), "complete", s.Complete, "class", s.Class, "pinned for", strings.Join(s.Pins, ", "))
+				a.page(w).facts("cid", s.Cid, "kind", kind, "size", bytesText(s.Size), "complete", s.Complete, "class", s.Class, "pinned for", strings.Join(s.Pins, ", "))
 			})
 		}),
 	}

@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/mustermesh/muster/node"
 	"github.com/mustermesh/muster/node/api"
 )
 
@@ -53,10 +54,14 @@ func (a *app) completeFlags(cmd *cobra.Command) {
 		}
 	}
 	if cmd.Name() == "list" && cmd.Flags().Lookup("state") != nil {
-		a.completeFlag(cmd, "state", cobra.FixedCompletions(allStates, cobra.ShellCompDirectiveNoFileComp))
+		a.completeFlag(cmd, "state", cobra.FixedCompletions(slices.Concat(openStates, endStates), cobra.ShellCompDirectiveNoFileComp))
 	}
-	if cmd.Flags().Lookup("role") != nil {
-		a.completeFlag(cmd, "role", cobra.FixedCompletions([]string{"provider", "requester", "bootstrap"}, cobra.ShellCompDirectiveNoFileComp))
+	for name, words := range map[string][]string{
+		"role": {node.RoleProvider, node.RoleRequester, node.RoleBootstrap}, "hedge": {"predicted", "mean", "off"},
+	} {
+		if cmd.Flags().Lookup(name) != nil {
+			a.completeFlag(cmd, name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+		}
 	}
 }
 
@@ -67,12 +72,10 @@ func (a *app) completeFlag(cmd *cobra.Command, name string, words cobra.Completi
 	}
 }
 
-var allStates = []string{"pending", "bidding", "running", "completed", "failed", "disputed", "cancelled", "expired"}
-
 // jobStates says which jobs a command is about; one that is not here is about
 // all.
 var jobStates = map[string][]string{
-	"cancel": {"pending", "bidding", "running"},
+	"cancel": openStates,
 	"retry":  {"failed", "disputed", "cancelled", "expired"},
 }
 

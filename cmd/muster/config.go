@@ -79,6 +79,7 @@ func (a *app) load(cmd *cobra.Command) (node.Config, error) {
 		return cfg, err
 	}
 	file.apply(&cfg)
+	cfg.Telemetry.TraceHeaders = os.Getenv("OTEL_EXPORTER_OTLP_HEADERS")
 	fs := cmd.Flags()
 	if err := fromEnvironment(fs, os.Getenv); err != nil {
 		return cfg, err
@@ -130,6 +131,19 @@ type fileConfig struct {
 	MaxProgram  *size             `yaml:"max_program"`
 	SandboxIdle *time.Duration    `yaml:"sandbox_idle"`
 
+	Grace        *time.Duration `yaml:"grace"`
+	Patience     *time.Duration `yaml:"patience"`
+	DrainTimeout *time.Duration `yaml:"drain_timeout"`
+	Hedge        *string        `yaml:"hedge"`
+
+	MetricsListen *string  `yaml:"metrics_listen"`
+	MetricsRemote *bool    `yaml:"metrics_remote"`
+	MetricsHosts  []string `yaml:"metrics_hosts"`
+	Pprof         *bool    `yaml:"pprof"`
+	TraceEndpoint *string  `yaml:"trace_endpoint"`
+	TraceSample   *float64 `yaml:"trace_sample"`
+	TracePeers    []string `yaml:"trace_peers"`
+
 	AllowPrograms []string `yaml:"allow_programs"`
 	DenyPrograms  []string `yaml:"deny_programs"`
 }
@@ -179,8 +193,9 @@ func readConfig(path string) (c fileConfig, err error) {
 
 var configKeys = []string{
 	"network", "bootstrap", "listen", "mdns", "roles", "output", "log_level", "lend", "price", "max_credit", "allow", "deny",
-	"labels", "accept_weak_isolation", "cache", "max_program", "sandbox_idle", "cpu", "memory", "disk", "slots",
-	"hours", "idle_only", "on_battery", "max_temperature", "max_load", "allow_programs", "deny_programs",
+	"labels", "accept_weak_isolation", "cache", "max_program", "sandbox_idle", "hedge", "cpu", "memory", "disk", "slots",
+	"grace", "patience", "drain_timeout", "hours", "idle_only", "on_battery", "max_temperature", "max_load", "allow_programs", "deny_programs",
+	"metrics_listen", "metrics_remote", "metrics_hosts", "pprof", "trace_endpoint", "trace_sample", "trace_peers",
 }
 
 // configFault puts the place before what is wrong, and what was meant after it.
@@ -208,6 +223,10 @@ func (f fileConfig) apply(cfg *node.Config) {
 	set(&cfg.MaxCredit, f.MaxCredit)
 	set(&cfg.AcceptWeakIsolation, f.AcceptWeak)
 	set(&cfg.SandboxIdle, f.SandboxIdle)
+	set(&cfg.Grace, f.Grace)
+	set(&cfg.Patience, f.Patience)
+	set(&cfg.DrainTimeout, f.DrainTimeout)
+	set(&cfg.Hedge, f.Hedge)
 	set(&cfg.Lend.CPU, f.Lend.CPU)
 	set(&cfg.Lend.Slots, f.Lend.Slots)
 	set(&cfg.Lend.Memory, (*uint64)(f.Lend.Memory))
@@ -217,6 +236,11 @@ func (f fileConfig) apply(cfg *node.Config) {
 	set(&cfg.Rules.MaxTemperature, f.Lend.MaxTemperature)
 	set(&cfg.Rules.MaxLoad, f.Lend.MaxLoad)
 	set(&cfg.Cache, (*uint64)(f.Cache))
+	set(&cfg.Telemetry.MetricsListen, f.MetricsListen)
+	set(&cfg.Telemetry.MetricsRemote, f.MetricsRemote)
+	set(&cfg.Telemetry.Pprof, f.Pprof)
+	set(&cfg.Telemetry.TraceEndpoint, f.TraceEndpoint)
+	set(&cfg.Telemetry.TraceSample, f.TraceSample)
 	if f.MaxProgram != nil {
 		cfg.MaxProgram = int64(*f.MaxProgram)
 	}
@@ -226,6 +250,7 @@ func (f fileConfig) apply(cfg *node.Config) {
 	}{
 		{&cfg.Bootstrap, f.Bootstrap}, {&cfg.Listen, f.Listen}, {&cfg.Roles, f.Roles}, {&cfg.Allow, f.Allow}, {&cfg.Deny, f.Deny},
 		{&cfg.Rules.Hours, f.Lend.Hours}, {&cfg.Rules.AllowPrograms, f.AllowPrograms}, {&cfg.Rules.DenyPrograms, f.DenyPrograms},
+		{&cfg.Telemetry.MetricsHosts, f.MetricsHosts}, {&cfg.Telemetry.TracePeers, f.TracePeers},
 	} {
 		if l.from != nil {
 			*l.to = l.from
@@ -258,6 +283,22 @@ func (f *ruleFlags) apply(fs *pflag.FlagSet, r *node.Rules) {
 	given(fs, "max-load", &r.MaxLoad, f.MaxLoad)
 	given(fs, "allow-program", &r.AllowPrograms, f.AllowPrograms)
 	given(fs, "deny-program", &r.DenyPrograms, f.DenyPrograms)
+}
+
+// telemetryFlags are a daemon's flags for what it tells its owner.
+type telemetryFlags struct{ node.Telemetry }
+
+func (f *telemetryFlags) register(fs *pflag.FlagSet) {
+	fs.StringVar(&f.MetricsListen, "metrics-listen", "", "`HOST:PORT` to serve metrics on, such as 127.0.0.1:9464 (default nowhere)")
+	fs.BoolVar(&f.Pprof, "pprof", false, "serve profiles with the metrics, too")
+	fs.StringVar(&f.TraceEndpoint, "trace-endpoint", "", "`URL` of an OTLP collector to send traces to (default none)")
+}
+
+// apply puts the flags that were given over the configuration.
+func (f *telemetryFlags) apply(fs *pflag.FlagSet, t *node.Telemetry) {
+	given(fs, "metrics-listen", &t.MetricsListen, f.MetricsListen)
+	given(fs, "pprof", &t.Pprof, f.Pprof)
+	given(fs, "trace-endpoint", &t.TraceEndpoint, f.TraceEndpoint)
 }
 
 func set[T any](field, value *T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -17,11 +18,14 @@ import (
 // daemonFlags are what a provider decides.
 type daemonFlags struct {
 	roles, allow, deny, labels []string
+	hedge                      string
 	cpu, price, maxCredit      float64
 	memory, disk               string
 	slots                      int
+	drain                      time.Duration
 	weak, untilEOF             bool
 	rules                      ruleFlags
+	telemetry                  telemetryFlags
 }
 
 func newDaemon(a *app) *cobra.Command {
@@ -32,7 +36,11 @@ func newDaemon(a *app) *cobra.Command {
 		Long: `Daemon runs a node until it is interrupted. It lends what the flags or config.yaml
 say, under lend, price, max_credit, allow, deny and labels; never more than the
 machine or its cgroup has, and only while the owner's rules do not hold it back.
-Once it can be reached it prints its id and addresses, with -o json as one line.`,
+Once it can be reached it prints its id and addresses, with -o json as one line.
+
+When it is interrupted it takes nothing new, and what runs here for others may come
+to its end first, for as long as --drain-timeout says. A second interrupt ends it at
+once; what still runs then is taken up by the next run.`,
 		Example: `  muster daemon
   muster daemon --cpu 2 --memory 4GiB --price 10
   muster daemon --role bootstrap --listen /ip4/0.0.0.0/tcp/4170`,
@@ -40,7 +48,6 @@ Once it can be reached it prints its id and addresses, with -o json as one line.
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(a, cmd) },
 	}
 	f.register(cmd.Flags())
-	_ = cmd.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{node.RoleProvider, node.RoleRequester, node.RoleBootstrap}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -55,10 +62,13 @@ func (f *daemonFlags) register(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&f.allow, "allow", nil, "work only for the requester with this `ID`; may be repeated")
 	fs.StringSliceVar(&f.deny, "deny", nil, "never work for the requester with this `ID`; may be repeated")
 	fs.StringArrayVar(&f.labels, "label", nil, "`KEY=VALUE` to state about this machine; may be repeated")
+	fs.StringVar(&f.hedge, "hedge", "", "`WHEN` a slow execution of a job of this home gets a second one: predicted, mean (1.5 times the average) or off (default predicted)")
+	fs.DurationVar(&f.drain, "drain-timeout", 0, "`DURATION` that others' tasks get to finish when this is interrupted (default 30s; 0 for none)")
 	fs.BoolVar(&f.weak, "accept-weak-isolation", false, "lend even where the sandbox cannot use namespaces")
 	fs.BoolVar(&f.untilEOF, "until-eof", false, "stop when standard input ends")
 	_ = fs.MarkHidden("until-eof")
 	f.rules.register(fs)
+	f.telemetry.register(fs)
 }
 
 // apply puts the flags that were given over the configuration.
@@ -70,7 +80,10 @@ func (f *daemonFlags) apply(fs *pflag.FlagSet, cfg *node.Config) error {
 	given(fs, "max-credit", &cfg.MaxCredit, f.maxCredit)
 	given(fs, "allow", &cfg.Allow, f.allow)
 	given(fs, "deny", &cfg.Deny, f.deny)
+	given(fs, "hedge", &cfg.Hedge, f.hedge)
 	f.rules.apply(fs, &cfg.Rules)
+	f.telemetry.apply(fs, &cfg.Telemetry)
+	given(fs, "drain-timeout", &cfg.DrainTimeout, f.drain)
 	given(fs, "accept-weak-isolation", &cfg.AcceptWeakIsolation, f.weak)
 	err := errors.Join(
 		parsed(fs, "memory", &cfg.Lend.Memory, f.memory, jobfile.ParseSize),
@@ -101,6 +114,9 @@ func (f *daemonFlags) run(a *app, cmd *cobra.Command) error {
 	ctx, _, stop := a.until(cmd.Context())
 	defer stop()
 	if f.untilEOF {
+		if !cmd.Flags().Changed("drain-timeout") {
+			cfg.DrainTimeout = 0 // whoever holds the other end waits
+		}
 		var end context.CancelFunc
 		ctx, end = context.WithCancel(ctx)
 		defer end()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/mustermesh/muster/internal/jobfile"
@@ -13,22 +12,16 @@ import (
 const maxRows = 200
 
 // describe shows a job in full.
-func (a *app) describe(w io.Writer, d *api.DescribeJobResponse) {
+func describe(p *page, d *api.DescribeJobResponse) {
 	j := d.Job
-	facts(w,
+	p.facts(
 		"id", j.Id, "name", j.Name, "state", j.State, "reason", j.Reason, "waiting", j.Waiting,
 		"submitted", clock(j.SubmittedMs), "ended", clock(j.EndedMs),
 		"result", verdict(j), "output root", j.OutputRoot, "spent", credits(j.Spent),
 		"labels", labelText(j.Labels), "notes", strings.Join(j.Notes, "; "))
-	heading(w, "History", len(d.History))
-	g := columns("time", "state", "reason")
-	for _, t := range d.History {
-		g.add(clock(t.TimeMs), t.State, t.Reason)
-	}
-	a.section(w, g)
-	a.describeTasks(w, d)
-	heading(w, "Bids", len(d.Bids))
-	g = columns("peer", "answer", "price", "slots", "reason")
+	p.section("History", historyGrid(d.History), "reason")
+	describeTasks(p, d)
+	g := columns("peer", "answer", "price", "slots", "reason")
 	for _, b := range d.Bids {
 		answer := "bid"
 		if b.Refused {
@@ -36,13 +29,13 @@ func (a *app) describe(w io.Writer, d *api.DescribeJobResponse) {
 		}
 		g.add(b.Peer, answer, numberText(b.Price), b.Slots, b.Reason)
 	}
-	a.section(w, g)
+	p.section("Bids", g, "reason")
 	if d.Spec.GetProgram() != nil {
-		fmt.Fprintf(w, "\nSpecification\n%s", jobfile.Format(d.Spec))
+		fmt.Fprintf(p.w, "\nSpecification\n%s", jobfile.Format(d.Spec))
 	}
 }
 
-func (a *app) describeTasks(w io.Writer, d *api.DescribeJobResponse) {
+func describeTasks(p *page, d *api.DescribeJobResponse) {
 	tasks := columns("task", "state", "outcome", "output", "how")
 	runs := columns("task", "execution", "peer", "role", "state", "cpu s", "output", "reason")
 	add := func(name string, t *api.Task) {
@@ -57,25 +50,19 @@ func (a *app) describeTasks(w io.Writer, d *api.DescribeJobResponse) {
 	if d.Reduce != nil {
 		add("reduce", d.Reduce)
 	}
-	heading(w, "Tasks", len(tasks.rows))
-	a.section(w, tasks)
+	p.section("Tasks", tasks, "outcome", "how")
 	if n := len(d.Tasks) - maxRows; n > 0 {
-		fmt.Fprintf(w, "and %s more; -o json has them all\n", plural(n, "task"))
+		p.say("", "and %s more; -o json has them all", plural(n, "task"))
 	}
-	heading(w, "Executions", len(runs.rows))
-	a.section(w, runs)
+	p.section("Executions", runs, "reason")
 }
 
-func heading(w io.Writer, title string, rows int) {
-	if rows > 0 {
-		fmt.Fprintf(w, "\n%s\n", title)
+func historyGrid(history []*api.Transition) *grid {
+	g := columns("time", "state", "reason")
+	for _, t := range history {
+		g.add(clock(t.TimeMs), t.State, t.Reason)
 	}
-}
-
-func (a *app) section(w io.Writer, g *grid) {
-	if len(g.rows) > 0 {
-		g.write(w, a.color(w))
-	}
+	return g
 }
 
 // outcome says how a task's program ended.
@@ -89,23 +76,4 @@ func outcome(t *api.Task) string {
 		return fmt.Sprintf("exited with %d", t.ExitCode)
 	}
 	return t.Outcome
-}
-
-// ending gives the last eight characters of an id: the first ones of peer ids and
-// CIDs are all the same.
-func ending(id string) string { return id[max(0, len(id)-8):] }
-
-func credits(c float64) string {
-	if c == 0 {
-		return ""
-	}
-	return numberText(c) + " credits"
-}
-
-func labelText(m map[string]string) string {
-	words := make([]string, 0, len(m))
-	for _, k := range sortedKeys(m) {
-		words = append(words, k+"="+m[k])
-	}
-	return strings.Join(words, " ")
 }

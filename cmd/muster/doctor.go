@@ -17,10 +17,10 @@ import (
 )
 
 // areas is what a node is examined for, in the order that people read.
-var areas = []string{"daemon", "config", "version", "clock", "disk", "ports", "reachability", "bootstrap", "peers", "sandbox", "provider", "jobs"}
+var areas = []string{"daemon", "config", "home", "version", "clock", "disk", "limits", "ports", "reachability", "bootstrap", "peers", "sandbox", "provider", "jobs"}
 
 // examined are the areas that a node itself must speak of.
-var examined = areas[2:]
+var examined = []string{"version", "clock", "disk", "ports", "reachability", "bootstrap", "peers", "sandbox", "provider", "jobs"}
 
 // severity orders levels, the worst first.
 var severity = []string{"problem", "warning", "note", "ok"}

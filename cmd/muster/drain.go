@@ -1,11 +1,11 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -37,7 +37,7 @@ func newNodeDrain(a *app) *cobra.Command {
 		Long: `Drain makes this home's daemon take no new work from others, as before a restart or an
 upgrade; what runs here for others goes on to its end. With --wait the command leaves
 when nothing runs any more. The node's own jobs are not touched. Resume takes
-work again.
+work again, and so does a daemon that starts anew: a drain is for the time until then.
 
 It ends with 124 when --timeout has passed and something still runs; the node goes
 on draining then.`,
@@ -167,22 +167,12 @@ func (d *drain) over(began time.Time) <-chan time.Time {
 
 // remaining says what still runs.
 func remaining(s *api.DrainResponse) string {
-	running, queued := counted(uint64(s.Running), "execution"), ""
-	if running != "" {
-		running += verbs(s.Running, " runs", " run")
+	var parts []string
+	if s.Running > 0 {
+		parts = append(parts, plural(int(s.Running), "execution")+" "+agree(s.Running, "runs", "run"))
 	}
 	if s.Queued > 0 {
-		queued = fmt.Sprintf("%d%s", s.Queued, verbs(s.Queued, " waits", " wait"))
+		parts = append(parts, fmt.Sprintf("%d %s", s.Queued, agree(s.Queued, "waits", "wait")))
 	}
-	if running != "" && queued != "" {
-		return running + ", " + queued
-	}
-	return cmp.Or(running, queued)
-}
-
-func verbs(n uint32, one, more string) string {
-	if n == 1 {
-		return one
-	}
-	return more
+	return strings.Join(parts, ", ")
 }

@@ -16,13 +16,14 @@ import (
 func newEvents(a *app) *cobra.Command {
 	req := &api.EventsRequest{}
 	var limit time.Duration
+	var numbers bool
 	cmd := &cobra.Command{
 		Use:   "events",
 		Short: "Print what happens at this node, a line for each event",
 		Long: `Events prints what happened at this node, the oldest first, and with --follow what goes
-on to happen. Each event has a number, which grows by one and survives a restart; --after
-goes on behind one. Where events in between are no longer kept, it says so. With -o json
-each line is an object, Event in api.proto.`,
+on to happen. Each event has a number, which --numbers shows; they grow, also over a
+restart, and --after goes on behind one. Where events in between are no longer kept, it
+says so. With -o json each line is an object, Event in api.proto.`,
 		Example: "  muster events -f\n  muster events --job 3f2a9c1e\n  muster events --after 1042 -o json",
 		Args:    noArguments,
 		RunE: a.with(reading, func(ctx context.Context, c *client, _ []string) error {
@@ -30,8 +31,8 @@ each line is an object, Event in api.proto.`,
 				fmt.Fprintln(a.err, "[no daemon runs in this home, so nothing goes on; this is what there is]")
 				req.Follow = false
 			}
-			t := &tail{after: req.After, all: req.Job == "", take: a.printEvent(), gap: func(from, to uint64) {
-				fmt.Fprintf(a.err, "[events %d to %d are not kept any more]\n", from, to)
+			t := &tail{after: req.After, all: req.Job == "", take: a.printEvent(numbers), gap: func() {
+				fmt.Fprintln(a.err, "[events before these are not kept any more]")
 			}}
 			return t.run(ctx, c, req, patient(c, limit, a.tellOnce()))
 		}),
@@ -39,8 +40,8 @@ each line is an object, Event in api.proto.`,
 	cmd.Flags().BoolVarP(&req.Follow, "follow", "f", false, "go on until interrupted")
 	cmd.Flags().StringVar(&req.Job, "job", "", "only of this `JOB`, by its id or the beginning of it")
 	cmd.Flags().Uint64Var(&req.After, "after", 0, "begin behind the event of this `NUMBER`")
+	cmd.Flags().BoolVar(&numbers, "numbers", false, "begin each line with the event's number")
 	retryFlag(cmd.Flags(), &limit)
-	_ = cmd.RegisterFlagCompletionFunc("job", a.completions(jobWords))
 	return cmd
 }
 
@@ -49,7 +50,7 @@ type tail struct {
 	after uint64
 	all   bool // of every job, so that numbers follow each other
 	take  func(*api.Event) error
-	gap   func(from, to uint64) // numbers that are missing
+	gap   func() // told where some are missing
 }
 
 func (t *tail) run(ctx context.Context, c *client, req *api.EventsRequest, again retry) error {
@@ -80,35 +81,30 @@ func (t *tail) event(e *api.Event) error {
 	}
 	missing := e.Gap || (t.all && t.after > 0)
 	if missing && e.Sequence > t.after+1 && t.gap != nil {
-		t.gap(t.after+1, e.Sequence-1)
+		t.gap()
 	}
 	t.after = e.Sequence
 	return t.take(e)
 }
 
 // printEvent gives what writes an event in the format that was asked for.
-func (a *app) printEvent() func(*api.Event) error {
+func (a *app) printEvent(numbers bool) func(*api.Event) error {
 	if !a.asTable() {
 		return func(e *api.Event) error { return a.printLine(plain(e)) }
 	}
 	return func(e *api.Event) error {
-		_, err := io.WriteString(a.out, eventText(e)+"\n")
+		s := time.UnixMilli(e.TimeMs).Format(time.DateTime) + "  " + what(e, true)
+		if numbers {
+			s = fmt.Sprintf("%d  %s", e.Sequence, s)
+		}
+		_, err := io.WriteString(a.out, s+"\n")
 		return err
 	}
 }
 
-// eventText gives an event as one line; its number is for --after.
-func eventText(e *api.Event) string {
-	return fmt.Sprintf("%6d  %s  %s", e.Sequence, time.UnixMilli(e.TimeMs).Format(time.DateTime), what(e, true))
-}
-
 // what says what happened; execution is whether to name the execution, too.
 func what(e *api.Event, execution bool) string {
-	state := e.State
-	if state == "" {
-		state = e.Kind
-	}
-	words := []string{fmt.Sprintf("%-10s", state)}
+	words := []string{fmt.Sprintf("%-9s %-9s", e.Kind, e.State)}
 	if e.Job != "" {
 		words = append(words, "job "+short(e.Job))
 	}

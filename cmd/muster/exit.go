@@ -61,12 +61,18 @@ func exitCode(err error) int {
 	return exitError1
 }
 
+// tooOld is what it means that a node does not know a call.
+const tooOld = "the daemon of this home is older than this command, and cannot do this; stop it, and start `muster daemon` with this version"
+
 // message gives an error as a person should read it: without the API's words
 // for kinds of errors.
 func message(err error) string {
 	var ce *connect.Error
 	if !errors.As(err, &ce) {
 		return err.Error()
+	}
+	if ce.Code() == connect.CodeUnimplemented {
+		return tooOld
 	}
 	return strings.Replace(err.Error(), ce.Error(), ce.Message(), 1)
 }
@@ -99,5 +105,3 @@ func reason(j *api.JobSummary) string {
 	}
 	return " (" + clean(j.Reason) + ")"
 }
-
-func short(id string) string { return id[:min(8, len(id))] }

@@ -40,20 +40,15 @@ func newJobExplain(a *app) *cobra.Command {
 	cmd.Long = `Explain says in a sentence why a job is in its state, what one of its tasks needs, and
 what would have to change for it to go on, the most useful first. Then it tells of
 every peer that this node thought of why it was or was not chosen, and of every task
-in trouble how each attempt at it ended. A verdict with a * rests on the peer's own
+in trouble how each of its executions ended. A verdict with a * rests on the peer's own
 signed refusal; the others are what this node found.
 
 JOB is an id or the beginning of one. A job that has ended can be asked about, too.`
 	cmd.Example = `  muster job explain 3f2a9c1e
   muster job explain 3f2a9c1e --all | less
   muster job explain 3f2a9c1e -o json`
-	cmd.Flags().BoolVar(&all, "all", false, "show all peers, tasks and attempts, not only some of each")
+	cmd.Flags().BoolVar(&all, "all", false, "show all peers, tasks and executions, not only some of each")
 	return cmd
-}
-
-// ended tells whether nothing more happens to a job in this state.
-func ended(state string) bool {
-	return slices.Contains([]string{"completed", "failed", "disputed", "cancelled", "expired"}, state)
 }
 
 // An explanation shows why a job is as it is.
@@ -72,14 +67,7 @@ func (x *explanation) write() {
 	}
 	x.decisions()
 	x.troubles()
-	if len(x.History) > 0 {
-		x.title("History")
-		g := columns("time", "state", "reason")
-		for _, t := range x.History {
-			g.add(clock(t.TimeMs), t.State, t.Reason)
-		}
-		x.table(g, "reason")
-	}
+	x.section("History", historyGrid(x.History), "reason")
 }
 
 func (x *explanation) summary() {
@@ -98,7 +86,7 @@ func (x *explanation) summary() {
 		s += " " + ago(j.EndedMs, x.now) + " ago"
 	}
 	s += "; " + ofTasks(settled(j), j.Tasks) + " done"
-	for _, n := range []string{counts(j.Running, "running"), counts(j.Failed, "failed"), counts(j.Dead, "given up")} {
+	for _, n := range []string{counts(j.Running, "running"), counts(j.Failed, "failed"), counts(j.Dead, "dead")} {
 		if n != "" {
 			s += ", " + n
 		}
@@ -108,10 +96,10 @@ func (x *explanation) summary() {
 		fmt.Fprintln(x.w)
 		x.say("  ", "%s", x.Why)
 	}
-	details := []string{"a task needs", x.Needs, "given up", x.limit(), "notes", strings.Join(j.Notes, "; ")}
-	if details[1]+details[3]+details[5] != "" {
+	limit, notes := x.limit(), strings.Join(j.Notes, "; ")
+	if x.Needs+limit+notes != "" {
 		fmt.Fprintln(x.w)
-		x.facts(details...)
+		x.facts("a task needs", x.Needs, "given up", limit, "notes", notes)
 	}
 }
 
@@ -125,13 +113,6 @@ func (x *explanation) limit() string {
 		return "at any moment, for nothing has moved (--queue-timeout)"
 	}
 	return fmt.Sprintf("in %s, unless something moves before (--queue-timeout)", age(left.Truncate(time.Second)))
-}
-
-func counts(n uint32, what string) string {
-	if n == 0 {
-		return ""
-	}
-	return fmt.Sprintf("%d %s", n, what)
 }
 
 func (x *explanation) troubles() {
@@ -155,7 +136,7 @@ func (x *explanation) trouble(t *api.TaskTrouble) {
 	state, runs := t.State, t.Executions
 	dead := strings.HasPrefix(state, "dead")
 	if dead {
-		state = "given up (dead letter)"
+		state = "dead (given up)"
 	}
 	s := fmt.Sprintf("task %d, %s", t.Task, state)
 	if t.Why != "" {
@@ -167,15 +148,15 @@ func (x *explanation) trouble(t *api.TaskTrouble) {
 		hidden = max(0, len(runs)-shownExecutions)
 	}
 	if hidden > 0 {
-		x.say("    ", "%s before these; --all shows them", plural(hidden, "attempt"))
+		x.say("    ", "%s before these; --all shows them", plural(hidden, "execution"))
 	}
 	for _, e := range runs[hidden:] {
-		x.say("    - ", "%s", attempt(e))
+		x.say("    - ", "%s", oneLine(e))
 	}
 }
 
-// attempt gives one execution in a line: when, who, how it ended, and why.
-func attempt(e *api.Execution) string {
+// oneLine gives an execution in a line: when, who, how it ended, and why.
+func oneLine(e *api.Execution) string {
 	at := cmp.Or(e.EndedMs, e.StartedMs, e.CreatedMs)
 	parts := []string{clock(at), ending(e.Peer), e.Role, e.State}
 	if e.Away {

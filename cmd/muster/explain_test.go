@@ -61,7 +61,7 @@ func TestAGroupTellsItsReasonsTheMostFrequentFirst(t *testing.T) {
 func explained(t *testing.T, name string, width int, args ...string) string {
 	t.Helper()
 	s := newStage(t, false, strings.NewReader(""), true)
-	s.app.width = func() int { return width }
+	s.app.size = func() (int, int) { return width, 24 }
 	s.node.job = &api.SubmitJobRequest{Job: &api.Job{Name: name, Count: 4}}
 	if got := await(t, s.run(args...), "the end"); got != exitOK {
 		t.Fatalf("got exit code %d: %s", got, s.err.String())
@@ -112,12 +112,12 @@ func TestADeadTaskShowsAllItsAttempts(t *testing.T) {
 	got := explained(t, "dead", 160, "job", "explain", "aa")
 	dead, slow, _ := strings.Cut(got, "task 2, running: slow")
 	if n := strings.Count(dead, "executor failed: attempt"); n != 7 {
-		t.Errorf("got %d attempts of the dead task, want all 7", n)
+		t.Errorf("got %d executions of the dead task, want all 7", n)
 	}
-	if n := strings.Count(slow, "executor failed: attempt"); n != shownExecutions || !strings.Contains(slow, "2 attempts before these") {
-		t.Errorf("got %d attempts of the other, want the last %d:\n%s", n, shownExecutions, slow)
+	if n := strings.Count(slow, "executor failed: attempt"); n != shownExecutions || !strings.Contains(slow, "2 executions before these") {
+		t.Errorf("got %d executions of the other, want the last %d:\n%s", n, shownExecutions, slow)
 	}
 	if strings.Contains(slow, "attempt 1:") || !strings.Contains(slow, "attempt 6:") {
-		t.Errorf("got other attempts than the last:\n%s", slow)
+		t.Errorf("got other executions than the last:\n%s", slow)
 	}
 }

@@ -116,18 +116,25 @@ func (x *explanation) because(p *api.PeerDecision) string {
 	if p.Detail != "" {
 		parts = append(parts, p.Detail)
 	}
-	if p.Executions > 0 {
-		s := fmt.Sprintf("%s, %d answered", plural(int(p.Executions), "attempt"), p.Answered)
-		if p.Failed > 0 {
-			s += fmt.Sprintf(", %d failed", p.Failed)
-		}
+	if s := didText(p); s != "" {
 		parts = append(parts, s)
 	}
 	if p.Price > 0 {
 		parts = append(parts, "asks "+numberText(p.Price)+" credits per core-hour")
 	}
-	if p.TimeMs > 0 {
+	if p.TimeMs > 0 && x.wide() {
 		parts = append(parts, ago(p.TimeMs, x.now)+" ago")
 	}
 	return strings.Join(parts, "; ")
+}
+
+// didText says what became of a peer's executions, "" where it had none.
+func didText(p *api.PeerDecision) string {
+	switch {
+	case p.Executions == 0:
+		return ""
+	case p.Failed > 0:
+		return fmt.Sprintf("%d of %d answered, %d failed", p.Answered, p.Executions, p.Failed)
+	}
+	return fmt.Sprintf("%d of %d answered", p.Answered, p.Executions)
 }

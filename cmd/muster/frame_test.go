@@ -33,9 +33,9 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// shown is a gantt that has seen a show until a time.
-func shown(s *show, ms int64, p pen) *gantt {
-	g := &gantt{pen: p, chart: newChart()}
+// shown is a jobScreen that has seen a show until a time.
+func shown(s *show, ms int64, p pen) *jobScreen {
+	g := &jobScreen{pen: p, chart: newChart()}
 	for at := ms % 100; at <= ms; at += 100 {
 		g.show(time.UnixMilli(s.begin+at), news{job: s.summary(at), changed: s.at(at), peers: 3})
 	}
@@ -50,7 +50,7 @@ func TestFramesOfAJob(t *testing.T) {
 		ms            int64
 		pen           pen
 		columns, rows int
-		change        func(g *gantt)
+		change        func(g *jobScreen)
 	}{
 		{"job-bidding-80", small, 400, pen{}, 79, 24, nil},
 		{"job-small-80", small, 8000, pen{}, 79, 24, nil},
@@ -58,12 +58,12 @@ func TestFramesOfAJob(t *testing.T) {
 		{"job-small-80-ascii", small, 8000, pen{ascii: true}, 79, 24, nil},
 		{"job-large-80", large, 40_000, pen{}, 79, 24, nil},
 		{"job-large-160", large, 40_000, pen{}, 159, 45, nil},
-		{"job-large-80-by-execution", large, 40_000, pen{}, 79, 24, func(g *gantt) { g.key('g'); g.key('g') }},
-		{"job-away-80", small, 8000, pen{ascii: true}, 79, 24, func(g *gantt) {
+		{"job-large-80-by-execution", large, 40_000, pen{}, 79, 24, func(g *jobScreen) { g.key('g'); g.key('g') }},
+		{"job-away-80", small, 8000, pen{ascii: true}, 79, 24, func(g *jobScreen) {
 			g.now.away = time.UnixMilli(showBegin - 4000)
 			g.now.job.Waiting = "this is not said then"
 		}},
-		{"job-trouble-80", small, 8000, pen{}, 79, 24, func(g *gantt) {
+		{"job-trouble-80", small, 8000, pen{}, 79, 24, func(g *jobScreen) {
 			j := g.now.job
 			j.Name, j.Dead, j.Failed = "größer\x1b[2J 名前", 1, 2
 			j.Waiting = strings.Repeat("every provider that has a gpu asks more than 2 credits; ", 9)
@@ -87,7 +87,7 @@ func TestTheLastFrameIsTheWholeJob(t *testing.T) {
 	s := newShow(30, 3, showBegin)
 	g := shown(s, s.end, pen{})
 	golden(t, "job-ended-80", g.last(80, 30).text(80, pen{}))
-	alone := &gantt{chart: newChart()}
+	alone := &jobScreen{chart: newChart()}
 	alone.show(time.Now(), news{job: s.summary(s.end), changed: s.at(s.end), ended: true})
 	if got, want := alone.last(80, 30).text(80, pen{}), g.last(80, 30).text(80, pen{}); strings.Count(got, "\n") != strings.Count(want, "\n") {
 		t.Errorf("seen only at its end the job looks like\n%s\nand seen all along like\n%s", got, want)

@@ -23,9 +23,11 @@ func newJobSubmit(a *app) *cobra.Command {
 	r := &runner{a: a, detach: true}
 	cmd := &cobra.Command{
 		Use:   "submit PROGRAM.wasm|SPEC.yaml [flags] [-- ARGS]",
-		Short: "Hand a job to the daemon and print its id",
-		Long: `Submit hands a job to this home's daemon, prints its id, and leaves. The daemon has
-then stored it, and finishes it even if it is stopped and started in between.`,
+		Short: "Store a job and print its id",
+		Long: `Submit hands a job to this home's node, prints its id, and leaves once the job is
+stored. A daemon goes on with it, also after it was stopped and started again. Where
+none runs, nothing moves until the next muster daemon, or another command that needs
+the mesh, runs in this home.`,
 		Example: "  muster job submit job.yaml\n  muster job submit -n 8 sim.wasm -- --steps 1000",
 		Args:    programArgument,
 		RunE:    r.run,
@@ -47,7 +49,7 @@ func newJobList(a *app) *cobra.Command {
 				return err
 			}
 			return a.print(plainList(resp.Msg.Jobs), func(w io.Writer) {
-				a.show(w, jobGrid(resp.Msg.Jobs, time.Now()), "no jobs; `muster run` makes one")
+				a.show(w, jobGrid(resp.Msg.Jobs, time.Now()), "no jobs; `muster run` makes one", "name", "why")
 			})
 		}),
 	}
@@ -71,28 +73,15 @@ func jobGrid(jobs []*api.JobSummary, now time.Time) *grid {
 // aboutJob makes a command with one argument, a job.
 func aboutJob(a *app, how access, use, what string, do func(ctx context.Context, c *client, job string) error) *cobra.Command {
 	return &cobra.Command{
-		Use:               use + " JOB",
-		Short:             what,
-		Long:              what + ".\nJOB is an id or the beginning of one.",
-		Example:           "  muster job " + use + " 3f2a9c1e",
-		Args:              argument("JOB"),
-		ValidArgsFunction: a.completions(jobWords),
+		Use:     use + " JOB",
+		Short:   what,
+		Long:    what + ".\nJOB is an id or the beginning of one.",
+		Example: "  muster job " + use + " 3f2a9c1e",
+		Args:    argument("JOB"),
 		RunE: a.with(how, func(ctx context.Context, c *client, args []string) error {
 			return do(ctx, c, args[0])
 		}),
 	}
-}
-
-func jobWords(ctx context.Context, c *client) ([]cobra.Completion, error) {
-	resp, err := c.ListJobs(ctx, connect.NewRequest(&api.ListJobsRequest{Limit: 100}))
-	if err != nil {
-		return nil, err
-	}
-	words := make([]cobra.Completion, 0, len(resp.Msg.Jobs))
-	for _, j := range resp.Msg.Jobs {
-		words = append(words, cobra.CompletionWithDesc(short(j.Id), clean(j.State+" "+j.Name)))
-	}
-	return words, nil
 }
 
 func newJobDescribe(a *app) *cobra.Command {
@@ -101,7 +90,7 @@ func newJobDescribe(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.print(plain(resp.Msg), func(w io.Writer) { a.describe(w, resp.Msg) })
+		return a.print(plain(resp.Msg), func(w io.Writer) { describe(a.page(w), resp.Msg) })
 	})
 }
 
@@ -114,7 +103,11 @@ func newJobGet(a *app) *cobra.Command {
 		}
 		r := r
 		r.c, r.job = c, resp.Msg.Job
-		r.part = r.part && open(r.job)
+		going := !ended(r.job.State)
+		if going && !r.part {
+			return fmt.Errorf("job %s is %s, not finished; `muster job get %[1]s --partial` fetches what there is so far", short(r.job.Id), clean(r.job.State))
+		}
+		r.part = r.part && going
 		at, n, err := r.files(ctx)
 		if err != nil {
 			return err
@@ -139,8 +132,6 @@ func (a *app) aboutFiles(j *api.JobSummary, n int, part bool) {
 	switch {
 	case part:
 		fmt.Fprintf(a.err, "job %s (%s): %s so far, %s done; `muster job get %s` fetches them all once it has ended\n", id, state, plural(n, "file"), ofTasks(settled(j), j.Tasks), id)
-	case n == 0 && open(j):
-		fmt.Fprintf(a.err, "job %s (%s) is not finished; `muster job get %s --partial` fetches what there is so far\n", id, state, id)
 	case n == 0:
 		fmt.Fprintf(a.err, "job %s (%s) has no files\n", id, state)
 	}

@@ -30,7 +30,6 @@ type app struct {
 	in         io.Reader
 	out, err   io.Writer
 	isTerminal func(stream any) bool
-	width      func() int // columns of the terminal behind err
 	size       func() (columns, rows int)
 	raw        func(in io.Reader) (restore func())
 	interrupts func() (c <-chan os.Signal, stop func())
@@ -42,7 +41,7 @@ type app struct {
 func newApp(m mesh) *app {
 	return &app{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
-		isTerminal: isTerminal, width: terminalWidth, size: terminalSize, raw: rawTerminal,
+		isTerminal: isTerminal, size: terminalSize, raw: rawTerminal,
 		interrupts: interrupts, mesh: m,
 	}
 }
@@ -72,14 +71,6 @@ func run(a *app, args []string) int {
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-func terminalWidth() int {
-	w, _, err := term.GetSize(int(os.Stderr.Fd()))
-	if err != nil || w < 20 {
-		return 80
-	}
-	return w
 }
 
 // interrupts gives the first SIGINT or SIGTERM; a second one ends the process at

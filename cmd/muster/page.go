@@ -5,8 +5,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-
-	"github.com/jedib0t/go-pretty/v6/text"
 )
 
 // A page is where a person reads long answers: text that is folded between
@@ -25,7 +23,8 @@ func (p *page) wide() bool { return p.width == 0 || p.width >= 120 }
 func (a *app) page(w io.Writer) *page {
 	p := &page{w: w, color: a.color(w)}
 	if a.isTerminal(w) {
-		p.width = max(a.width(), 40)
+		columns, _ := a.size()
+		p.width = max(columns, 40)
 	}
 	return p
 }
@@ -45,14 +44,14 @@ func (p *page) say(lead, format string, args ...any) {
 
 // facts writes aligned "name  value" lines, folded beside their names; empty
 // values are left out.
-func (p *page) facts(pairs ...string) {
+func (p *page) facts(pairs ...any) {
 	wide := 0
 	for i := 0; i+1 < len(pairs); i += 2 {
-		wide = max(wide, len(pairs[i]))
+		wide = max(wide, len(pairs[i].(string)))
 	}
 	for i := 0; i+1 < len(pairs); i += 2 {
-		if pairs[i+1] != "" {
-			p.say(fmt.Sprintf("%-*s  ", wide, pairs[i]), "%s", pairs[i+1])
+		if v := fmt.Sprint(pairs[i+1]); v != "" {
+			p.say(fmt.Sprintf("%-*s  ", wide, pairs[i]), "%s", v)
 		}
 	}
 }
@@ -63,6 +62,14 @@ func (p *page) title(format string, args ...any) {
 	p.say("", format, args...)
 }
 
+// section writes a table under a title, nothing where it has no rows.
+func (p *page) section(title string, g *grid, folded ...string) {
+	if len(g.rows) > 0 {
+		p.title("%s", title)
+		p.table(g, folded...)
+	}
+}
+
 // numbered writes a list that counts from 1.
 func (p *page) numbered(items []string) {
 	wide := len(fmt.Sprint(len(items)))
@@ -71,13 +78,15 @@ func (p *page) numbered(items []string) {
 	}
 }
 
-// table writes a grid, without the columns that hold nothing, and folds the
-// columns of these names as the screen demands.
+// table writes a grid without the columns that hold nothing.
 func (p *page) table(g *grid, folded ...string) {
-	g = g.compact()
-	if len(g.rows) == 0 {
-		return
+	if len(g.rows) > 0 {
+		p.grid(g.compact(), folded...)
 	}
+}
+
+// grid writes a grid, and folds the columns of these names as the screen demands.
+func (p *page) grid(g *grid, folded ...string) {
 	widths := g.fit(p.width, folded)
 	for _, row := range append([][]any{g.head}, g.rows...) {
 		for i, w := range widths {
@@ -157,39 +166,4 @@ func (g *grid) natural() (width, word []int) {
 		}
 	}
 	return width, word
-}
-
-// columnsOf is how many columns of a screen s takes.
-func columnsOf(s string) int { return text.StringWidthWithoutEscSequences(s) }
-
-// fold breaks s between words into lines that, with indent before them, take at
-// most width columns; 0 folds nothing. A longer word has a line of its own, and
-// is not broken: it may be an id that somebody wants to copy.
-func fold(s string, width, indent int) []string {
-	if width <= 0 || indent+columnsOf(s) <= width {
-		return []string{s}
-	}
-	var lines []string
-	line, used := "", 0
-	for _, word := range strings.Fields(s) {
-		n := columnsOf(word)
-		switch {
-		case line == "":
-			line, used = word, n
-		case indent+used+1+n <= width:
-			line, used = line+" "+word, used+1+n
-		default:
-			lines = append(lines, line)
-			line, used = word, n
-		}
-	}
-	return append(lines, line)
-}
-
-// counted gives "1 thing" or "3 things", "" for none.
-func counted(n uint64, noun string) string {
-	if n == 0 {
-		return ""
-	}
-	return plural(int(n), noun)
 }

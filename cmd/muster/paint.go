@@ -8,8 +8,9 @@ import (
 )
 
 // A style is how a cell of a screen looks. It only adds to what the characters
-// say already: a screen without color reads the same. Only the eight base colors
-// are used, which every theme, dark or light, shows legibly.
+// say already: a screen without color reads the same. Words take only those of the
+// eight base colors that stand out on a dark and on a light background alike; yellow
+// and cyan, which do not, are for the bars of charts.
 type style uint8
 
 const (
@@ -35,11 +36,11 @@ func (s style) sgr() string {
 	case bad:
 		return "1;31"
 	case warn:
-		return "33"
+		return "35"
 	case checking:
 		return "36"
 	case ownRun:
-		return "35"
+		return "33"
 	}
 	return ""
 }
@@ -59,6 +60,9 @@ func (l *line) put(s style, words string) *line {
 	}
 	return l
 }
+
+// words gives a line of words in one style.
+func words(s style, w string) line { return *new(line).put(s, w) }
 
 // columns is how wide the line is on a terminal.
 func (l line) columns() int {
@@ -181,18 +185,14 @@ type styled struct {
 	words string
 }
 
-// wrapped breaks words into lines, at most so many; what is left over is cut off.
+// wrapped folds words into at most so many lines; what is left over is cut off.
 func (p pen) wrapped(s style, words string, columns, lines int) (out []line) {
-	for i, row := range strings.Split(text.WrapSoft(clean(words), max(columns, 10)), "\n") {
+	rows := fold(clean(words), max(columns, 10), 0)
+	for i, row := range rows[:min(len(rows), lines)] {
 		var l line
-		l.put(s, strings.TrimRight(row, " "))
-		if i == lines-1 {
-			rest := line{}
-			rest.put(s, strings.TrimRight(row, " "))
-			if strings.Count(text.WrapSoft(clean(words), max(columns, 10)), "\n") > i {
-				rest = append(rest.clip(columns-1, p.more()), cell{p.more(), s})
-			}
-			return append(out, rest)
+		l.put(s, row)
+		if i == lines-1 && len(rows) > lines {
+			l = append(l.clip(columns-1, p.more()), cell{p.more(), s})
 		}
 		out = append(out, l)
 	}

@@ -4,10 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
-	"strings"
-	"time"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
@@ -35,7 +31,7 @@ constraints.`,
 				return err
 			}
 			return a.print(plainList(resp.Msg.Peers), func(w io.Writer) {
-				a.show(w, peerGrid(resp.Msg.Peers), "no peers; `muster peer connect ADDR` or --bootstrap reaches one")
+				a.show(w, peerGrid(resp.Msg.Peers), "no peers; `muster peer connect ADDR` or --bootstrap reaches one", "lends", "isolation", "labels")
 			})
 		}),
 	}
@@ -117,44 +113,3 @@ func newPeerID(a *app) *cobra.Command {
 		}),
 	}
 }
-
-func newNode(a *app) *cobra.Command {
-	status := &cobra.Command{
-		Use:     "status",
-		Short:   "Show how this node is",
-		Example: "  muster node status\n  muster node status -o json",
-		Args:    noArguments,
-		RunE: a.with(reading, func(ctx context.Context, c *client, _ []string) error {
-			resp, err := c.Status(ctx, connect.NewRequest(&api.StatusRequest{}))
-			if err != nil {
-				return err
-			}
-			return a.print(plain(resp.Msg), func(w io.Writer) { describeNode(w, resp.Msg, time.Now()) })
-		}),
-	}
-	return group(a, "node", "Look after this node", status, newNodeDrain(a), newNodeResume(a))
-}
-
-func describeNode(w io.Writer, s *api.StatusResponse, now time.Time) {
-	online := fmt.Sprintf("up for %s, process %d", ago(s.StartedMs, now), s.Pid)
-	if s.Offline {
-		online = "offline: no daemon runs in this home"
-	}
-	facts(w, "id", s.Id, "state", online, "version", s.Version, "network", s.Network, "roles", strings.Join(s.Roles, ", "), "home", s.Home,
-		"peers", s.Peers, "open jobs", s.JobsOpen, "isolation", s.Isolation)
-	for _, addr := range s.Addrs {
-		fmt.Fprintf(w, "listens on %s\n", clean(addr))
-	}
-	for _, b := range s.Bootstrap {
-		state := "connected"
-		if !b.Connected {
-			state = "not connected: " + b.Error
-		}
-		fmt.Fprintf(w, "bootstrap %s: %s\n", clean(b.Addr), clean(state))
-	}
-	for _, warning := range s.Warnings {
-		fmt.Fprintf(w, "warning: %s\n", clean(warning))
-	}
-}
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/text"
-
 	"github.com/mustermesh/muster/node/api"
 )
 
@@ -34,15 +32,9 @@ type news struct {
 
 func (a *app) progress() progress {
 	if a.isTerminal(a.err) {
-		return &bar{w: a.err, width: a.width}
+		return &bar{w: a.err, pen: a.pen(a.err, false), size: a.size}
 	}
 	return &lines{w: a.err}
-}
-
-// settled counts the tasks that nothing more happens to. A task whose program
-// failed, which others confirmed, counts as failed and as verified.
-func settled(j *api.JobSummary) uint32 {
-	return min(max(j.Accepted+j.Verified+j.Disputed, j.Failed), j.Tasks)
 }
 
 // sentence says where a job stands.
@@ -88,15 +80,6 @@ func (n news) activity(now time.Time) (s string) {
 	return s + ", " + age(took.Truncate(time.Second))
 }
 
-func ofTasks(n, all uint32) string { return fmt.Sprintf("%d of %s", n, plural(int(all), "task")) }
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
 // lines writes a line whenever something new is to be said, at most one a
 // second, and none in the first: what is over by then needs no telling. The end
 // is told by the command itself.
@@ -133,7 +116,8 @@ func (l *lines) done(time.Time) {}
 // bar draws one line over and over. Above it stays, in full, why nothing moved.
 type bar struct {
 	w     io.Writer
-	width func() int
+	pen   pen
+	size  func() (columns, rows int)
 	now   news
 	drawn bool
 	told  string // the last reason for waiting
@@ -151,7 +135,10 @@ func (b *bar) tick(now time.Time) {
 		fmt.Fprintf(b.w, "\r\x1b[K%s\n", w)
 		b.told = w
 	}
-	fmt.Fprintf(b.w, "\r%s\x1b[K", cut(b.line(now), b.width()-1))
+	columns, _ := b.size()
+	var s strings.Builder
+	b.line(now).clip(columns-1, b.pen.more()).write(&s, b.pen.color)
+	fmt.Fprintf(b.w, "\r%s\x1b[K", s.String())
 	b.drawn = true
 }
 
@@ -164,17 +151,11 @@ func (b *bar) done(now time.Time) {
 
 const barCells = 20
 
-func (b *bar) line(now time.Time) string {
-	j := b.now.job
-	if j == nil {
-		return b.now.sentence()
+func (b *bar) line(now time.Time) (l line) {
+	if b.now.job != nil {
+		b.pen.gauge(&l, barCells, fraction(b.now.job)).put(normal, " "+b.now.sentence()+b.now.activity(now))
+	} else {
+		l.put(normal, b.now.sentence())
 	}
-	full := 0
-	if j.Tasks > 0 {
-		full = int(barCells * uint64(settled(j)) / uint64(j.Tasks))
-	}
-	return fmt.Sprintf("[%s%s] %s%s", strings.Repeat("#", full), strings.Repeat("·", barCells-full), b.now.sentence(), b.now.activity(now))
+	return l
 }
-
-// cut shortens a line to a number of columns.
-func cut(s string, columns int) string { return text.Snip(s, max(columns, 1), "…") }

@@ -68,7 +68,7 @@ func TestLinesAreSilentAboutAQuickSubmission(t *testing.T) {
 
 func TestBarDrawsOneLine(t *testing.T) {
 	var out bytes.Buffer
-	play(&bar{w: &out, width: func() int { return 200 }}, time.Unix(1_700_000_000, 0), []moment{
+	play(&bar{w: &out, size: func() (int, int) { return 200, 24 }}, time.Unix(1_700_000_000, 0), []moment{
 		{0, &api.JobSummary{State: "bidding", Tasks: 4}},
 		{2000, &api.JobSummary{State: "running", Tasks: 4, Running: 2, Verified: 1}},
 		{2000, nil},
@@ -76,12 +76,12 @@ func TestBarDrawsOneLine(t *testing.T) {
 		{2500, nil},
 		{2600, nil},
 	})
-	want := "\r[····················] bidding: 0 of 4 tasks done, 0s\x1b[K" +
-		"\r[#####···············] running: 1 of 4 tasks done, 2 running on 2 peers, 0.5 tasks/s, 2s\x1b[K" +
+	want := "\r[░░░░░░░░░░░░░░░░░░░░] bidding: 0 of 4 tasks done, 0s\x1b[K" +
+		"\r[█████░░░░░░░░░░░░░░░] running: 1 of 4 tasks done, 2 running on 2 peers, 0.5 tasks/s, 2s\x1b[K" +
 		"\r\x1b[Kwaiting: no gpu\n" +
-		"\r[#####···············] running: 1 of 4 tasks done, 0.4 tasks/s, 2s\x1b[K" +
-		"\r[#####···············] running: 1 of 4 tasks done, 0.385 tasks/s, 2s\x1b[K" +
-		"\r[#####···············] running: 1 of 4 tasks done, 0.385 tasks/s, 2s\x1b[K\n"
+		"\r[█████░░░░░░░░░░░░░░░] running: 1 of 4 tasks done, 0.4 tasks/s, 2s\x1b[K" +
+		"\r[█████░░░░░░░░░░░░░░░] running: 1 of 4 tasks done, 0.385 tasks/s, 2s\x1b[K" +
+		"\r[█████░░░░░░░░░░░░░░░] running: 1 of 4 tasks done, 0.385 tasks/s, 2s\x1b[K\n"
 	if got := out.String(); got != want {
 		t.Errorf("got\n%q\nwant\n%q", got, want)
 	}
@@ -89,7 +89,7 @@ func TestBarDrawsOneLine(t *testing.T) {
 
 func TestBarFitsTheTerminal(t *testing.T) {
 	var out bytes.Buffer
-	b := &bar{w: &out, width: func() int { return 30 }}
+	b := &bar{w: &out, size: func() (int, int) { return 30, 24 }}
 	b.show(time.Unix(1, 0), news{job: &api.JobSummary{State: "running", Tasks: 1, Name: "x", ReduceState: strings.Repeat("ü", 100)}})
 	line := strings.TrimSuffix(strings.TrimPrefix(out.String(), "\r"), "\x1b[K")
 	if n := len([]rune(line)); n > 29 {

@@ -24,15 +24,20 @@ func newProvider(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(plain(resp.Msg), func(w io.Writer) { describeProvider(w, resp.Msg) })
+			return a.print(plain(resp.Msg), func(w io.Writer) { describeProvider(a.page(w), resp.Msg) })
 		}),
 	}
 	return group(a, "provider", "Look after what this node lends", status, newProviderExplain(a), newProviderConfig(a))
 }
 
-func describeProvider(w io.Writer, s *api.ProviderStatusResponse) {
+func describeProvider(p *page, s *api.ProviderStatusResponse) {
 	lends := "yes"
-	if !s.Enabled {
+	switch {
+	case s.Draining:
+		lends = "no: draining; `muster node resume` takes work again"
+	case s.HeldBack != "":
+		lends = "no: held back: " + s.HeldBack
+	case !s.Enabled:
 		lends = "no: " + s.WhyNot
 	}
 	refusals := make([]string, 0, len(s.Refusals))
@@ -43,9 +48,9 @@ func describeProvider(w io.Writer, s *api.ProviderStatusResponse) {
 	if s.Price > 0 {
 		price = numberText(s.Price) + " credits per core-hour"
 	}
-	facts(w, "lends", lends, "offered", resourceText(s.Offered), "in use", resourceText(s.InUse),
+	p.facts("lends", lends, "offered", resourceText(s.Offered), "in use", resourceText(s.InUse),
 		"slots", fmt.Sprintf("%d of %d busy, %d queued, %s", s.SlotsBusy, s.Slots, s.Queued, plural(int(s.Leases), "lease")),
 		"done", fmt.Sprintf("%s, %d failed", plural(int(s.TasksDone), "task"), s.TasksFailed),
-		"price", price, "earned", numberText(s.Earned)+" credits", "engine", s.Engine,
+		"kept", counts(s.Kept, "results of which the requester is out of touch"), "price", price, "earned", numberText(s.Earned)+" credits", "engine", s.Engine,
 		"isolation", s.Isolation, "layers", strings.Join(s.Layers, ", "), "refused", strings.Join(refusals, ", "))
 }

@@ -1,15 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/mustermesh/muster/node"
 	"github.com/mustermesh/muster/node/api"
 )
 
@@ -21,7 +24,7 @@ func newProviderConfig(a *app) *cobra.Command {
 and which rule holds back if it is not. Set and unset change them at once, without a
 restart; what runs already goes on to its end unless a rule says otherwise.`,
 		Example: `  muster provider config
-  muster provider config set hours "mon-fri 18:00-08:00" sat,sun
+  muster provider config set hours mon-fri 18:00-08:00 sat,sun
   muster provider config set max_temperature 80°C --save
   muster provider config unset idle_only`,
 		Args: noCommandOrArguments,
@@ -48,7 +51,7 @@ func newRulesSet(a *app) *cobra.Command {
 		Long:  "Set changes one rule at once, until the daemon ends, or with --save for good.\nA list is replaced as a whole.\n\n" + ruleHelp(),
 		Example: `  muster provider config set cpu 2.5
   muster provider config set memory 8GiB --save
-  muster provider config set hours "mon-fri 18:00-08:00" sat,sun
+  muster provider config set hours mon-fri 18:00-08:00 sat,sun
   muster provider config set deny 12D3KooW… 12D3KooW…`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) < 2 {
@@ -114,12 +117,26 @@ func (a *app) changeRules(ctx context.Context, c *client, req *api.RulesRequest)
 	if err != nil {
 		return err
 	}
+	if req.Save {
+		if err := a.saveRules(resp.Msg.Rules, req.Fields); err != nil {
+			return fmt.Errorf("in force, but not saved: %w", err)
+		}
+	}
 	return a.print(plain(resp.Msg), func(w io.Writer) {
 		writeRules(a.page(w), resp.Msg)
 		if changes && !req.Save {
 			fmt.Fprintln(a.err, "in force until the daemon ends; --save keeps it in config.yaml")
 		}
 	})
+}
+
+// saveRules writes rules as they are in force into the home's config.yaml.
+func (a *app) saveRules(r *api.Rules, fields []string) error {
+	home, err := filepath.Abs(cmp.Or(a.global.home, node.DefaultHome()))
+	if err != nil {
+		return err
+	}
+	return saveRules(configPath(home), r, fields)
 }
 
 func writeRules(p *page, r *api.RulesResponse) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -68,14 +69,11 @@ func (l *lending) write() {
 		l.facts("since", clock(l.SinceMs), "seen", plural(int(l.Seen), "announcement"), "bids", fmt.Sprint(l.Bids),
 			"won", plural(int(l.Won), "award"), "no bid", fmt.Sprint(unbid(l.ExplainProviderResponse)), "done", plural(int(l.Executions), "execution"))
 	}
-	if len(l.Reasons) > 0 {
-		l.title("Why not")
-		g := columns("times", "reason")
-		for _, r := range l.Reasons {
-			g.add(r.Count, r.Text)
-		}
-		l.table(g, "reason")
+	g := columns("times", "reason")
+	for _, r := range l.Reasons {
+		g.add(r.Count, r.Text)
 	}
+	l.section("Why not", g, "reason")
 	if len(l.Change) > 0 {
 		l.title("What would have won more")
 		l.numbered(l.Change)
@@ -88,24 +86,14 @@ func unbid(e *api.ExplainProviderResponse) uint64 { return e.Seen - min(e.Seen, 
 
 // nothing says why a node takes no work, and what to do about it.
 func (l *lending) nothing() {
-	why := l.WhyNot
-	if why == "" {
-		why = "it does not say why"
-	}
-	l.say("", "This node takes no work now: %s.", trimDot(why))
-	switch {
-	case l.offline:
+	if l.offline {
 		l.say("", "No daemon runs in this home; `muster daemon` lends this machine.")
-	case len(l.Change) == 0:
+		return
+	}
+	l.say("", "This node takes no work now: %s.", cmp.Or(strings.TrimRight(l.WhyNot, "."), "it does not say why"))
+	if len(l.Change) == 0 {
 		l.say("", "`muster provider config` shows the rules and which of them holds back, `muster doctor` what is wrong with this machine.")
 	}
-}
-
-func trimDot(s string) string {
-	for len(s) > 0 && s[len(s)-1] == '.' {
-		s = s[:len(s)-1]
-	}
-	return s
 }
 
 func (l *lending) latest() {

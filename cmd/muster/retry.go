@@ -22,7 +22,7 @@ func newJobRetry(a *app) *cobra.Command {
 			return err
 		}
 		r := resp.Msg
-		fmt.Fprintf(a.err, "job %s: %s again\n", short(r.Job), runs(int(r.Tasks)))
+		fmt.Fprintf(a.err, "job %s: %s %s again\n", short(r.Job), plural(int(r.Tasks), "task"), agree(r.Tasks, "runs", "run"))
 		if !wait {
 			a.goesOn(c, r.Job)
 			return a.print(plain(r), func(w io.Writer) { fmt.Fprintln(w, r.Job) })
@@ -49,11 +49,4 @@ JOB is an id or the beginning of one.`
 	retryFlag(cmd.Flags(), &limit)
 	cmd.Flags().BoolVar(&wait, "wait", false, "show how it goes, and leave when it has ended")
 	return cmd
-}
-
-func runs(n int) string {
-	if n == 1 {
-		return "1 task runs"
-	}
-	return plural(n, "task") + " run"
 }

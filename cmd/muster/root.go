@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -110,28 +109,6 @@ func (a *app) dial(ctx context.Context, cmd *cobra.Command, how access) (*client
 		return nil, err
 	}
 	return a.mesh.dial(ctx, cfg, bool(how), log)
-}
-
-// completions asks the node for words, within a second, and gives none if it
-// does not answer.
-func (a *app) completions(words func(ctx context.Context, c *client) ([]cobra.Completion, error)) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		c, err := a.dial(ctx, cmd, reading)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		defer c.close()
-		found, err := words(ctx, c)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		return found, cobra.ShellCompDirectiveNoFileComp
-	}
 }
 
 // argument wants exactly one, called name.

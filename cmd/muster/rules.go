@@ -41,13 +41,26 @@ func rules() []rule {
 
 func hoursRule() rule {
 	return rule{
-		key: "hours", what: "when to lend, in local time, such as \"mon-fri 18:00-08:00\" or sat,sun",
+		key: "hours", what: "when to lend, in local time, such as mon-fri 18:00-08:00 or sat,sun",
 		set: func(r *api.Rules, values []string) error {
-			r.Hours = values
+			r.Hours = spans(values)
 			return nil
 		},
 		show: func(r *api.Rules) string { return strings.Join(r.Hours, "; ") },
 	}
+}
+
+// spans joins what the shell took apart: times that follow days belong to them.
+func spans(words []string) (out []string) {
+	for _, w := range words {
+		last := len(out) - 1
+		if last >= 0 && strings.ContainsAny(w[:min(1, len(w))], "0123456789") && !strings.ContainsAny(out[last], "0123456789") {
+			out[last] += " " + w
+			continue
+		}
+		out = append(out, w)
+	}
+	return out
 }
 
 func slotsRule() rule {

@@ -30,6 +30,8 @@ func TestRulesAreRead(t *testing.T) {
 		shown  string
 	}{
 		{"hours", "mon-fri 18:00-08:00|sat", &api.Rules{Hours: []string{"mon-fri 18:00-08:00", "sat"}}, "mon-fri 18:00-08:00; sat"},
+		{"hours", "mon-fri|18:00-08:00|sat,sun|22:00-06:00", &api.Rules{Hours: []string{"mon-fri 18:00-08:00", "sat,sun 22:00-06:00"}}, "mon-fri 18:00-08:00; sat,sun 22:00-06:00"},
+		{"hours", "22:00-06:00|12:00-13:00|sun", &api.Rules{Hours: []string{"22:00-06:00", "12:00-13:00", "sun"}}, "22:00-06:00; 12:00-13:00; sun"},
 		{"idle-only", "Yes", &api.Rules{IdleOnly: true}, "yes"},
 		{"on_battery", "off", &api.Rules{}, "no"},
 		{"max_temperature", "80°C", &api.Rules{MaxTemperature: 80}, "80 °C"},

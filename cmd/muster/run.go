@@ -46,9 +46,8 @@ where none runs, the next does that runs in this home, and until then nothing mo
   muster run -i ./books:/in --split files:16 -O /out --reduce merge.wasm count.wasm
   muster run job.yaml --confidence 0.999 -d ./result
   echo 1 2 3 | muster run --stdin - sum.wasm -o json`,
-		Args:              programArgument,
-		ValidArgsFunction: cobra.FixedCompletions([]string{"wasm", "yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt),
-		RunE:              r.run,
+		Args: programArgument,
+		RunE: r.run,
 	}
 	r.flags.register(cmd.Flags())
 	cmd.Flags().StringVarP(&r.dir, "dir", "d", "", "`DIR` for the collected files (default ./muster-<first 8 of the job's id>)")
@@ -170,9 +169,11 @@ func submit(ctx context.Context, c *client, req *api.SubmitJobRequest, show prog
 			show.show(time.Now(), news{files: last.FilesRead, bytes: last.BytesRead})
 		}
 	}
-	switch {
-	case stream.Err() != nil:
-		return nil, stream.Err()
+	switch err := stream.Err(); {
+	case lostConnection(err):
+		return nil, fmt.Errorf("the node stopped before it had stored the job (%s); its log says why: submit it again", message(err))
+	case err != nil:
+		return nil, err
 	case last == nil || (last.Job == "" && !req.ValidateOnly):
 		return nil, errors.New("the node took the job but gave it no id; see its log")
 	}

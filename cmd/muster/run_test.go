@@ -179,7 +179,7 @@ func newStage(t *testing.T, own bool, stdin io.Reader, terminal bool) *stage {
 	s.app = newApp(fakeMesh())
 	s.app.in, s.app.out, s.app.err = stdin, &s.out, &s.err
 	s.app.isTerminal = func(any) bool { return terminal }
-	s.app.width = func() int { return 80 }
+	s.app.size = func() (int, int) { return 80, 24 }
 	s.app.interrupts = func() (<-chan os.Signal, func()) { return s.signals, func() {} }
 	return s
 }
@@ -228,21 +228,23 @@ func TestAnInterruptOnATerminalAsks(t *testing.T) {
 	for _, c := range []struct {
 		name, answer string
 		own          bool
+		asks         int
 		code         int
 		says         string
 	}{
-		{"cancel", "c\n", false, exitError1, "[d]etach"},
-		{"detach", "D\n", false, exitOK, "job bb000000 goes on"},
-		{"a client node cannot detach, and goes on instead", "d\nc\n", true, exitError1, "[c]ancel it, or Enter"},
-		{"the end of the input cancels", "", false, exitError1, "cancelling job bb000000"},
+		{"cancel", "c\n", false, 1, exitError1, "[d]etach and let it run"},
+		{"detach", "D\n", false, 1, exitOK, "job bb000000 goes on"},
+		{"a client node says what detaching means there", "d\n", true, 1, exitOK, "[d]etach (no daemon runs here"},
+		{"a client node leaves the job to the next one", "d\n", true, 1, exitOK, "job bb000000 is stored, and goes on when"},
+		{"Enter goes on", "\nc\n", true, 2, exitError1, "cancelling job bb000000"},
+		{"the end of the input cancels", "", false, 1, exitError1, "cancelling job bb000000"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStage(t, c.own, iotest.OneByteReader(strings.NewReader(c.answer)), true)
 			code := s.run("run", fakeCID, "--name", "slow")
 			await(t, s.node.watched, "the watch")
-			s.send(t)
-			if c.own {
-				s.send(t) // asks again
+			for range c.asks {
+				s.send(t)
 			}
 			if got := await(t, code, "the end"); got != c.code {
 				t.Errorf("got exit code %d, want %d", got, c.code)

@@ -120,7 +120,7 @@ func (t *top) look(ctx context.Context) (*snapshot, error) {
 		return nil, err
 	}
 	s.node, s.lends = status.Msg, lends.Msg
-	for _, state := range []string{"pending", "bidding", "running"} {
+	for _, state := range openStates {
 		jobs, err := t.c.ListJobs(ctx, connect.NewRequest(&api.ListJobsRequest{State: state, Limit: topJobs}))
 		if err != nil {
 			return nil, err

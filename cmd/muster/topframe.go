@@ -93,8 +93,6 @@ func (l listed) height() int {
 	return 1
 }
 
-func words(s style, w string) line { return *new(line).put(s, w) }
-
 // draw gives the table in at most so many rows, an empty line first. Cells get
 // the width of the widest, the last one the rest.
 func (t *listing) draw(p pen, rows int) (out frame) {
@@ -152,9 +150,8 @@ func (t *listing) fitting(room int) []listed {
 func (s *snapshot) jobTable(p pen) *listing {
 	t := &listing{title: "Open jobs", head: []string{"job", "name", "state", "done", "runs", "dead", "age"}, none: "no open jobs"}
 	for _, j := range s.jobs {
-		g := &gantt{now: news{job: j}}
 		var done line
-		p.gauge(&done, 12, g.fraction()).put(normal, fmt.Sprintf(" %d of %d", settled(j), j.Tasks))
+		p.gauge(&done, 12, fraction(j)).put(normal, fmt.Sprintf(" %d of %d", settled(j), j.Tasks))
 		name := words(normal, j.Name).clip(16, p.more())
 		var dead line
 		if j.Dead > 0 {

@@ -55,20 +55,19 @@ func newTrustShow(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(plain(resp.Msg), func(w io.Writer) { a.describeTrust(w, resp.Msg, time.Now()) })
+			return a.print(plain(resp.Msg), func(w io.Writer) { describeTrust(a.page(w), resp.Msg, time.Now()) })
 		}),
 	}
 }
 
-func (a *app) describeTrust(w io.Writer, t *api.ShowTrustResponse, now time.Time) {
+func describeTrust(p *page, t *api.ShowTrustResponse, now time.Time) {
 	if s := t.Standing; s != nil {
-		facts(w, "peer", s.Peer, "state", s.State, "checked", numberText(s.Checked), "lies", s.Lies,
+		p.facts("peer", s.Peer, "state", s.State, "checked", numberText(s.Checked), "lies", s.Lies,
 			"availability", fmt.Sprintf("%.3f", s.Availability), "executions", s.Executions, "last", ago(s.LastMs, now))
 	}
-	heading(w, "Evidence", len(t.Evidence))
 	g := columns("time", "kind", "job", "task", "answered", "right", "detail")
 	for _, e := range t.Evidence {
 		g.add(clock(e.TimeMs), e.Kind, short(e.Job), e.Task, ending(e.Answered), ending(e.Right), e.Detail)
 	}
-	a.section(w, g)
+	p.section("Evidence", g, "detail")
 }

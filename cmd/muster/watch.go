@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -21,9 +18,6 @@ import (
 
 // errDetached ends a watch whose job goes on.
 var errDetached = errors.New("detached")
-
-// patience is how long a cancelled job may take to say that it ended.
-const patience = 10 * time.Second
 
 func newJobWatch(a *app) *cobra.Command {
 	var limit time.Duration
@@ -123,7 +117,7 @@ func (w *watch) loop(ctx context.Context, events <-chan tiding) (*api.JobSummary
 			if leaves(key) {
 				return nil, errDetached
 			}
-			if s, ok := w.show.(*gantt); ok {
+			if s, ok := w.show.(*jobScreen); ok {
 				s.key(key)
 			}
 		case <-w.signals:
@@ -220,64 +214,11 @@ func (w *watch) tell(n news) {
 		peers[p] = true
 	}
 	n.peers, n.since = len(peers), w.since
-	s, live := w.show.(*gantt)
+	s, live := w.show.(*jobScreen)
 	switch {
 	case live:
 		s.show(time.Now(), n)
 	case w.answers == nil:
 		w.show.show(time.Now(), n)
 	}
-}
-
-// printLine writes v as one line of JSON.
-func (a *app) printLine(v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	_, err = a.out.Write(append(b, '\n'))
-	return err
-}
-func (w *watch) interrupted(ctx context.Context) error {
-	w.signals = nil
-	if !w.a.isTerminal(w.a.in) || !w.a.isTerminal(w.a.err) {
-		return w.cancel(ctx)
-	}
-	w.show.done(time.Now())
-	choice := "[c]ancel it, or Enter to go on"
-	if !w.c.own {
-		choice = "[c]ancel it, [d]etach and let it run, or Enter to go on"
-	}
-	fmt.Fprintf(w.a.err, "Job %s is not finished: %s? ", short(w.job), choice)
-	answers := make(chan string, 1) // so that the reader never waits for us
-	w.answers = answers
-	go func() { // ends with a line, or with the process: a read cannot be given up
-		line, err := bufio.NewReader(w.a.in).ReadString('\n')
-		if err != nil {
-			line = "c"
-		}
-		answers <- strings.ToLower(strings.TrimSpace(line))
-	}()
-	return nil
-}
-
-func (w *watch) answered(ctx context.Context, answer string) error {
-	w.answers = nil
-	switch {
-	case strings.HasPrefix(answer, "c"):
-		return w.cancel(ctx)
-	case strings.HasPrefix(answer, "d") && !w.c.own:
-		return errDetached
-	}
-	w.signals = w.rearm()
-	return nil
-}
-
-func (w *watch) cancel(ctx context.Context) error {
-	fmt.Fprintf(w.a.err, "cancelling job %s; once more to leave at once\n", short(w.job))
-	w.giveUp = time.After(patience)
-	ctx, stop := context.WithTimeout(ctx, patience)
-	defer stop()
-	_, err := w.c.CancelJob(ctx, connect.NewRequest(&api.CancelJobRequest{Job: w.job}))
-	return err
 }

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/mustermesh/muster/node/api"
 )
 
-// A gantt shows a job on a screen: where it stands, its executions as a Gantt
+// A jobScreen shows a job on a screen: where it stands, its executions as a Gantt
 // chart, and what the guests say of themselves.
-type gantt struct {
+type jobScreen struct {
 	screen *screen // nil: not open
 	pen    pen
 	chart  *chart
@@ -24,7 +22,7 @@ type gantt struct {
 // live watches the job on a screen of its own. At the end the last frame stays
 // on the terminal, with the verdict.
 func (w *watch) live(ctx context.Context, p pen) error {
-	g := &gantt{pen: p, chart: newChart(), screen: w.a.openScreen(w.a.err, p)}
+	g := &jobScreen{pen: p, chart: newChart(), screen: w.a.openScreen(w.a.err, p)}
 	w.show, w.all, w.keys = g, true, keys(w.a.in)
 	last, err := w.run(ctx)
 	g.screen.leave()
@@ -41,29 +39,29 @@ func (w *watch) live(ctx context.Context, p pen) error {
 	return jobError(last)
 }
 
-func (g *gantt) show(now time.Time, n news) {
+func (g *jobScreen) show(now time.Time, n news) {
 	g.now = n
 	g.chart.take(n.changed)
 	g.pace.add(now, settled(n.job))
 }
 
-func (g *gantt) tick(now time.Time) {
+func (g *jobScreen) tick(now time.Time) {
 	if g.now.job != nil {
 		g.screen.draw(func(columns, rows int) frame { return g.frame(now, columns, rows) })
 	}
 }
 
-func (g *gantt) done(time.Time) {}
+func (g *jobScreen) done(time.Time) {}
 
 // key takes a key that does not leave the screen.
-func (g *gantt) key(k byte) {
+func (g *jobScreen) key(k byte) {
 	if k == 'g' {
 		g.group = (g.group + 1) % 3
 	}
 }
 
 // frame is the whole screen while the job goes on.
-func (g *gantt) frame(now time.Time, columns, rows int) frame {
+func (g *jobScreen) frame(now time.Time, columns, rows int) frame {
 	head := g.head(now, columns)
 	tail := frame{nil, *new(line).put(dim, "q leaves, the job goes on   g rows: "+[...]string{"automatic", "by provider", "by execution"}[g.group])}
 	said := g.said(columns, max(rows/8, 2))
@@ -75,7 +73,7 @@ func (g *gantt) frame(now time.Time, columns, rows int) frame {
 }
 
 // last is what stays when the job has ended.
-func (g *gantt) last(columns, rows int) frame {
+func (g *jobScreen) last(columns, rows int) frame {
 	end := time.UnixMilli(g.now.job.EndedMs)
 	if g.now.job.EndedMs == 0 {
 		end = time.Now()
@@ -84,7 +82,7 @@ func (g *gantt) last(columns, rows int) frame {
 	return append(f, g.drawn(columns, max(rows-len(f), minRows+2), end.UnixMilli())...)
 }
 
-func (g *gantt) drawn(columns, rows int, now int64) []line {
+func (g *jobScreen) drawn(columns, rows int, now int64) []line {
 	legend := g.chart.legend(g.pen, columns)
 	out := g.chart.draw(g.pen, g.group, columns, rows-len(legend), now)
 	if len(out) == 0 {
@@ -94,7 +92,7 @@ func (g *gantt) drawn(columns, rows int, now int64) []line {
 }
 
 // head says where the job stands.
-func (g *gantt) head(now time.Time, columns int) frame {
+func (g *jobScreen) head(now time.Time, columns int) frame {
 	j, p := g.now.job, g.pen
 	var title line
 	title.put(bold, "job "+short(j.Id)).put(normal, " "+j.Name)
@@ -104,8 +102,8 @@ func (g *gantt) head(now time.Time, columns int) frame {
 	f := frame{title}
 
 	var how line
-	p.gauge(&how, max(columns/4, 10), g.fraction())
-	how.put(bold, fmt.Sprintf(" %3.0f%%  ", 100*g.fraction())).put(normal, g.now.sentence()[len(clean(j.State))+2:])
+	p.gauge(&how, max(columns/4, 10), fraction(j))
+	how.put(bold, fmt.Sprintf(" %3.0f%%  ", 100*fraction(j))).put(normal, g.now.sentence()[len(clean(j.State))+2:])
 	if j.Running > 0 {
 		how.put(normal, fmt.Sprintf(", %d running", j.Running))
 	}
@@ -120,22 +118,13 @@ func (g *gantt) head(now time.Time, columns int) frame {
 	case j.Waiting != "":
 		f = append(f, p.wrapped(warn, "waiting: "+j.Waiting, columns, 3)...)
 	}
-	if j.Reason != "" && !open(j) && j.State != "completed" {
+	if j.Reason != "" && ended(j.State) && j.State != "completed" {
 		f = append(f, p.wrapped(bad, j.Reason, columns, 3)...)
 	}
 	return f
 }
 
-// fraction is how much of the job is done, 0 to 1.
-func (g *gantt) fraction() float64 {
-	j := g.now.job
-	if j.Tasks == 0 {
-		return 0
-	}
-	return min(max(float64(settled(j))/float64(j.Tasks), j.Progress), 1)
-}
-
-func (g *gantt) figures(now time.Time) (out []styled) {
+func (g *jobScreen) figures(now time.Time) (out []styled) {
 	j := g.now.job
 	add := func(s style, n uint32, format string) {
 		if n > 0 {
@@ -143,10 +132,10 @@ func (g *gantt) figures(now time.Time) (out []styled) {
 		}
 	}
 	out = append(out, styled{normal, fmt.Sprintf("confidence %s of %s", numberText(j.ConfidenceReached), numberText(j.ConfidenceWanted))})
-	if rate, ok := g.pace.rate(now); ok && open(j) {
+	if rate, ok := g.pace.rate(now); ok && !ended(j.State) {
 		out = append(out, styled{normal, fmt.Sprintf("%.2g tasks/s", rate)})
 	}
-	if left, ok := g.pace.left(j, now); ok && open(j) {
+	if left, ok := g.pace.left(j, now); ok && !ended(j.State) {
 		out = append(out, styled{bold, "about " + age(left.Round(time.Second)) + " left"})
 	}
 	if j.Executions > 0 {
@@ -164,7 +153,7 @@ func (g *gantt) figures(now time.Time) (out []styled) {
 }
 
 // said is what the guests tell of themselves, at most so many rows.
-func (g *gantt) said(columns, rows int) (out frame) {
+func (g *jobScreen) said(columns, rows int) (out frame) {
 	var all []*span
 	for _, s := range g.chart.running() {
 		if s.progress != nil {
@@ -188,25 +177,4 @@ func (g *gantt) said(columns, rows int) (out frame) {
 		out = append(out, *new(line).put(dim, fmt.Sprintf("     and %d more", n)))
 	}
 	return out
-}
-
-// open tells whether a job goes on.
-func open(j *api.JobSummary) bool {
-	switch j.State {
-	case "completed", "failed", "disputed", "cancelled", "expired":
-		return false
-	}
-	return true
-}
-
-func stateStyle(state string) style {
-	switch state {
-	case "completed":
-		return good
-	case "failed", "disputed", "expired":
-		return bad
-	case "pending", "bidding", "cancelled":
-		return warn
-	}
-	return bold
 }

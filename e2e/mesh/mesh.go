@@ -179,7 +179,7 @@ func (n *Node) API(callers int) api.MusterClient {
 
 // start starts the process and waits until it says that it is ready.
 func (n *Node) start(ctx context.Context) error {
-	log, err := os.Create(n.log())
+	log, err := os.OpenFile(n.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}

@@ -23,10 +23,10 @@ func Muster() Rules {
 
 var packages = map[string][]string{
 	"cmd/muster":         {"node", "node/api", "executor", "internal/jobfile", "proto"},
-	"node":               {"node/api", "node/requester", "node/provider", "node/overlay", "node/sandbox", "p2p", "scheduler", "trust", "executor", "internal/store", "internal/content", "internal/hostinfo", "internal/telemetry", "internal/doctor", "proto"},
+	"node":               {"node/api", "node/requester", "node/provider", "node/overlay", "node/sandbox", "p2p", "scheduler", "trust", "executor", "internal/store", "internal/content", "internal/eventlog", "internal/hostinfo", "internal/telemetry", "internal/doctor", "internal/livelog", "proto"},
 	"node/api":           {},
-	"node/requester":     {"node/overlay", "node/sandbox", "node/api", "p2p", "scheduler", "trust", "internal/store", "internal/content", "proto"},
-	"node/provider":      {"node/overlay", "node/sandbox", "p2p", "scheduler", "proto"},
+	"node/requester":     {"node/overlay", "node/sandbox", "node/api", "p2p", "scheduler", "trust", "executor", "internal/store", "internal/content", "internal/eventlog", "internal/livelog", "proto"},
+	"node/provider":      {"node/overlay", "node/sandbox", "p2p", "scheduler", "executor", "internal/store", "internal/eventlog", "proto"},
 	"node/overlay":       {"p2p", "scheduler", "proto"},
 	"node/sandbox":       {"executor", "internal/content", "proto"},
 	"p2p":                {"proto"},
@@ -40,6 +40,7 @@ var packages = map[string][]string{
 	"internal/doctor":    {"proto"},
 	"internal/jobfile":   {"node/api", "proto"},
 	"internal/livelog":   {"proto"},
+	"internal/eventlog":  {"proto"},
 	"internal/simnet":    {anything},
 	"internal/archtest":  {},
 	"proto":              {"proto/wire"},

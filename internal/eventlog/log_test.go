@@ -103,7 +103,7 @@ func TestEveryFollowerHearsOfEveryEvent(t *testing.T) {
 					}
 					seen, after = seen+1, e.Sequence
 				}
-				if p.More != nil {
+				if p.More != nil && seen < events {
 					<-p.More
 				}
 			}

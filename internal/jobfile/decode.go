@@ -1,6 +1,7 @@
 package jobfile
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -218,6 +219,17 @@ func (d *decoder) whole(to *uint64) value {
 func (d *decoder) count(to *uint32) value {
 	return parsed(d, to, func(s string) (uint32, error) {
 		n, err := whole(s, 32)
+		return uint32(n), err
+	})
+}
+
+// retries is a count that is not 0: that would be the default.
+func (d *decoder) retries(to *uint32) value {
+	return parsed(d, to, func(s string) (uint32, error) {
+		n, err := whole(s, 32)
+		if err == nil && n == 0 {
+			return 0, errors.New("0 is not possible: a task that peers failed is tried again at least once; leave it out for the node's default")
+		}
 		return uint32(n), err
 	})
 }

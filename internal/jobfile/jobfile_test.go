@@ -188,6 +188,7 @@ func TestParseNamesWhatIsWrongAndWhere(t *testing.T) {
 		{"a total timeout of years", "program: {wasm: x}\nlimits: {total_timeout: 9000h}", "line 2, column 25: `limits.total_timeout`: must be above zero and at most 720h0m0s"},
 		{"a total timeout, misspelt", "program: {wasm: x}\nlimits: {totaltimeout: 1h}", "line 2, column 10: unknown key `totaltimeout` in `limits`; did you mean `total_timeout`?"},
 		{"retries below zero", "program: {wasm: x}\nlimits: {retries: -1}", "line 2, column 19: `limits.retries`: \"-1\" is not a whole number from 0 to 4294967295"},
+		{"no retries", "program: {wasm: x}\nlimits: {retries: 0}", "line 2, column 19: `limits.retries`: 0 is not possible: a task that peers failed is tried again at least once; leave it out for the node's default"},
 		{"retries in words", "program: {wasm: x}\nlimits: {retries: many}", "line 2, column 19: `limits.retries`: \"many\" is not a whole number from 0 to 4294967295"},
 		{"too many retries", "program: {wasm: x}\nlimits: {retries: 1001}", "line 2, column 19: `limits.retries`: 1001 retries of one task; at most 1000"},
 		{"two splits", "program: {wasm: x}\ninputs:\n- {source: a, split: files}\n- {source: b, target: /b, split: files}", "line 4, column 34: `inputs[1].split`: `inputs[0]` is split already; one input can be"},

@@ -191,7 +191,7 @@ func (d *Directory) Candidates(a proto.Announcement, complete func(*scheduler.Ca
 	ids, ks := d.Providers()
 	for i, id := range ids {
 		adv := ks[i].Advert
-		c := scheduler.Candidate{ID: id, Free: adv.FreeSlots, Price: adv.Price, Engine: adv.Engine}
+		c := scheduler.Candidate{ID: id, Free: adv.FreeSlots, Price: adv.Price, Engine: adv.Engine, Offered: adv.Offered}
 		if no, ok := scheduler.Eligible(adv, a); !ok {
 			c.Ineligible = no
 		}

@@ -23,6 +23,7 @@ type Local struct {
 	Log       *slog.Logger
 	Now       func() time.Time
 	Directory *Directory
+	Tracer    Tracer
 
 	Workers *Workers // short pieces of work
 	Pingers *Workers // one or two for each lease stream, for as long as it lasts
@@ -38,7 +39,7 @@ func NewLocal(key ed25519.PrivateKey, network string, log *slog.Logger) (*Local,
 	if err != nil {
 		return nil, err
 	}
-	return &Local{Self: self, Network: network, Key: key, Log: log, Now: time.Now, Directory: NewDirectory(time.Now)}, nil
+	return &Local{Self: self, Network: network, Key: key, Log: log, Now: time.Now, Directory: NewDirectory(time.Now), Tracer: NoTracer{}}, nil
 }
 
 // Begin makes the workers of one run, which ends with ctx. Call it before

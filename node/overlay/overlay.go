@@ -42,11 +42,13 @@ type Overlay struct {
 	lends  Considerer // nil: lends nothing
 	asks   Seeker
 	opened *opened
+	news   chan struct{} // holds one while the advert is to be told soon
+	Clocks Clocks        // of the peers that greeted us
 }
 
 // New makes the overlay of a node; lends is nil where nothing is lent.
 func New(local *Local, lends Considerer, asks Seeker) *Overlay {
-	return &Overlay{Local: local, lends: lends, asks: asks, opened: newOpened(2 * MaxHeard)}
+	return &Overlay{Local: local, lends: lends, asks: asks, opened: newOpened(2 * MaxHeard), news: make(chan struct{}, 1)}
 }
 
 // Join registers topics, greetings and their handlers with the network. Call it
@@ -220,6 +222,7 @@ func (o *Overlay) takeHello(id proto.PeerID, h proto.Hello) (worst error) {
 		}
 	}
 	if len(h.Advert) > 0 {
+		o.noteClock(id, h.Advert)
 		env, _, err := o.parseAdvert(h.Advert)
 		if err = errors.Join(err, byAuthor(env, id)); err == nil {
 			err = o.takeAdvert(h.Advert, "hello")
@@ -262,12 +265,23 @@ func (o *Overlay) Run(ctx context.Context) error {
 			return nil
 		case <-advert.C:
 			o.publishAdvert(ctx)
+		case <-o.news:
+			o.publishAdvert(ctx)
 		case <-look.C:
 			if o.asks.Looking() || o.Now().Sub(looked) > lookSeldom {
 				looked = o.Now()
 				o.Workers.Try(o.look)
 			}
 		}
+	}
+}
+
+// Readvertise has the advert told soon, because another is lent than it says. It
+// does not wait.
+func (o *Overlay) Readvertise() {
+	select {
+	case o.news <- struct{}{}:
+	default: // it is about to be told anyway
 	}
 }
 

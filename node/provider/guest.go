@@ -3,8 +3,10 @@ package provider
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
+	"github.com/mustermesh/muster/executor"
 	"github.com/mustermesh/muster/node/overlay"
 	"github.com/mustermesh/muster/node/sandbox"
 	"github.com/mustermesh/muster/proto"
@@ -18,6 +20,7 @@ type guest struct {
 	from     proto.PeerID
 	began    time.Time // zero: its program and input are being fetched
 	progress proto.Progress
+	why      *scheduler.No // it is stopped; nil: for no reason of this node's
 }
 
 // stop has an execution stopped, where it runs. Call it with the provider's lock.
@@ -27,26 +30,30 @@ func (l *lent) stop(e proto.ExecutionID) {
 	}
 }
 
-// startNext starts what the book says may start.
+// startNext starts what the book says may start, and gives back what may not.
 func (p *Provider) startNext() {
 	p.mu.Lock()
-	var declined []scheduler.Queued
+	back := p.book.GiveBack(p.Now())
+	for _, r := range back {
+		p.discard(workKey(r.From, r.Lease, r.Assignment.Execution))
+	}
 	for _, q := range p.book.Next() {
 		l := p.leases[q.Lease]
 		ctx, cancel := context.WithCancel(p.Workers.Context())
 		l.running[q.Assignment.Execution] = &guest{cancel: cancel, job: l.award.Job, from: l.from}
 		if p.Workers.Try(func(context.Context) { p.execute(ctx, l, q) }) {
+			p.underWay++
 			continue
 		}
 		cancel()
 		delete(l.running, q.Assignment.Execution)
 		p.book.Done(p.Now(), q.Lease, q.Assignment.Execution, false)
-		declined = append(declined, q)
+		back = append(back, scheduler.Returned{Queued: q, No: scheduler.No{Reason: proto.ReasonBusy, Detail: "the node has too much to do, or is ending"}})
 	}
 	p.mu.Unlock()
-	for _, q := range declined {
-		if l := p.lease(q.Lease); l != nil {
-			p.refuse(l, q.Assignment.Execution, &scheduler.No{Reason: proto.ReasonBusy, Detail: "the node has too much to do, or is ending"})
+	for _, r := range back {
+		if l := p.lease(r.Lease); l != nil {
+			p.refuse(l, r.Assignment.Execution, &r.No)
 		}
 	}
 }
@@ -61,11 +68,19 @@ func (p *Provider) lease(id proto.LeaseID) *lent {
 // on disk before it is sent. What a stopping node cuts off stays on record, for
 // its next run.
 func (p *Provider) execute(ctx context.Context, l *lent, q scheduler.Queued) {
+	defer p.over()
 	id := q.Assignment.Execution
+	seen := p.watch(ctx, l.from, l.award)
+	var talk sync.WaitGroup
+	defer talk.Wait() // last: nothing waits for what a guest still says
 	answer, err := p.box.Run(ctx, sandbox.Work{
 		Owner: l.from, Program: l.award.Program, Task: q.Assignment.Task, From: []proto.PeerID{l.from},
 		Tag: resultTag(l.from, id), InputTag: sandbox.JobTag(l.from, l.award.Job),
-		Started: func() { p.began(l, id) },
+		Started: func(x executor.Execution) {
+			seen.runs()
+			p.began(l, id)
+			talk.Go(func() { p.talk(ctx, l, id, x) })
+		},
 	})
 	ending := p.Workers.Context().Err() != nil
 	answer.Execution, answer.Lease, answer.Epoch = id, l.award.Lease, l.award.Epoch
@@ -75,8 +90,13 @@ func (p *Provider) execute(ctx context.Context, l *lent, q scheduler.Queued) {
 			err = &sandbox.Failure{Reason: no.Reason, Detail: no.Detail}
 		}
 	}
+	seen.over(err)
 	p.mu.Lock()
-	l.running[id].cancel()
+	g := l.running[id]
+	g.cancel()
+	if err != nil && g.why != nil {
+		err = &sandbox.Failure{Reason: g.why.Reason, Detail: g.why.Detail}
+	}
 	delete(l.running, id)
 	p.book.Done(p.Now(), q.Lease, id, err == nil)
 	if err != nil && !ending {
@@ -86,6 +106,7 @@ func (p *Provider) execute(ctx context.Context, l *lent, q scheduler.Queued) {
 	switch {
 	case err == nil:
 		p.done.Add(1)
+		p.ran(l.from, l.award.Job)
 		p.answer(context.WithoutCancel(ctx), l, answer)
 	case !ending:
 		p.failed.Add(1)

@@ -18,12 +18,21 @@ import (
 type lent struct {
 	award   proto.Award
 	from    proto.PeerID
-	stream  *p2p.Stream // nil: its requester is out of touch
+	stream  *p2p.Stream   // nil: its requester is out of touch; see connect
+	moved   chan struct{} // closed when stream is another
 	running map[proto.ExecutionID]*guest
+	voice   voice
 }
 
 func newLent(from proto.PeerID, a proto.Award) *lent {
-	return &lent{award: a, from: from, running: make(map[proto.ExecutionID]*guest)}
+	return &lent{award: a, from: from, running: make(map[proto.ExecutionID]*guest), moved: make(chan struct{}), voice: newVoice()}
+}
+
+// connect changes the stream. Call it with the provider's lock.
+func (l *lent) connect(s *p2p.Stream) {
+	l.stream = s
+	close(l.moved)
+	l.moved = make(chan struct{})
 }
 
 func resultTag(from proto.PeerID, e proto.ExecutionID) string { return sandbox.ResultTag(from, e) }
@@ -54,7 +63,7 @@ func (p *Provider) ServeLease(ctx context.Context, s *p2p.Stream) error {
 	}
 	p.won(l.from, l.award)
 	p.mu.Lock()
-	l.stream = s
+	l.connect(s)
 	p.mu.Unlock()
 	for _, t := range frame.Award.Tasks {
 		p.enqueue(l, t)
@@ -77,12 +86,14 @@ func (p *Provider) attach(ctx context.Context, s *p2p.Stream, a proto.Attach) er
 		return decline(s, scheduler.No{Reason: proto.ReasonNoLease, Detail: "no such lease"})
 	}
 	if err := s.Send(proto.Frame{Reply: &proto.AwardReply{Accepted: true}}.Marshal()); err != nil {
+		p.broke(l, s)
 		return err
 	}
 	p.mu.Lock()
 	at, no := p.book.Attach(p.Now(), from, a) // as it stands when the stream is known
+	p.counts.attached.Add(1)
 	old := l.stream
-	l.stream = s
+	l.connect(s)
 	for _, e := range at.Stop {
 		l.stop(e)
 	}
@@ -139,7 +150,7 @@ func (p *Provider) broke(l *lent, s *p2p.Stream) {
 	if l.stream != nil && l.stream != s {
 		return // it was taken up again on another
 	}
-	l.stream = nil
+	l.connect(nil)
 	p.book.Broke(p.Now(), l.award.Lease)
 }
 
@@ -308,6 +319,6 @@ func (p *Provider) end(l *lent) {
 	for _, e := range p.book.End(l.award.Lease) {
 		l.stop(e)
 	}
-	l.stream = nil
+	l.connect(nil)
 	p.mu.Unlock()
 }

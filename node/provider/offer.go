@@ -15,16 +15,27 @@ const reachTimeout = 3 * time.Second
 // Consider answers an announcement beside the caller; it is dropped when too many
 // are being considered.
 func (p *Provider) Consider(h overlay.Heard) {
-	p.Bidders.Try(func(ctx context.Context) { p.offer(ctx, h) })
+	if !p.Bidders.Try(func(ctx context.Context) { p.offer(ctx, h) }) {
+		p.dropped(h)
+	}
+}
+
+// decide says what an announcement gets: a bid or a refusal. Call it with the
+// lock.
+func (p *Provider) decide(h overlay.Heard) (proto.Bid, *scheduler.No) {
+	return scheduler.Offer(p.book.Lending(), p.book.BusyFor(h.From), h.Announcement, p.client(h.From))
 }
 
 // offer answers one announcement with a bid or a refusal.
 func (p *Provider) offer(ctx context.Context, h overlay.Heard) {
 	from, a := h.From, h.Announcement
 	p.mu.Lock()
-	bid, no := scheduler.Offer(p.book.Lending(), p.book.BusyFor(from), a, p.client(from))
-	if no != nil && no.Reason == proto.ReasonBusy && len(p.busy) < overlay.MaxHeard {
-		p.busy[overlay.HeardKey{From: from, Job: a.Job}] = h
+	lent := p.book.Lending()
+	bid, no := p.decide(h)
+	if no != nil {
+		p.remember(h, no)
+	} else {
+		delete(p.refused, overlay.HeardKey{From: from, Job: a.Job})
 	}
 	p.mu.Unlock()
 	var frame proto.BidFrame
@@ -44,7 +55,8 @@ func (p *Provider) offer(ctx context.Context, h overlay.Heard) {
 	if err != nil {
 		p.Log.Debug("bid not delivered", "peer", from, "job", a.Job, "err", err)
 	}
-	p.considered(h, no, err)
+	p.considered(h, verdict{lent, bid, no, err})
+	p.counts.answered(no == nil, err)
 }
 
 func (p *Provider) client(id proto.PeerID) scheduler.Client {
@@ -54,20 +66,5 @@ func (p *Provider) client(id proto.PeerID) scheduler.Client {
 func (p *Provider) count(r proto.Reason) {
 	if int(r) < len(p.refusals) {
 		p.refusals[r].Add(1)
-	}
-}
-
-// freed offers the free slot to jobs that were refused for being busy.
-func (p *Provider) freed() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for key, h := range p.busy {
-		if p.book.BusyFor(h.From) >= p.book.Lending().Advert.Slots {
-			continue
-		}
-		delete(p.busy, key)
-		if p.Now().Before(h.Expires) {
-			p.Consider(h)
-		}
 	}
 }

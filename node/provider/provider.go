@@ -34,14 +34,24 @@ type Provider struct {
 	kept map[string]bool // tags of outputs that an earlier run left; not changed after Open
 	past past
 
-	mu     sync.Mutex // guards all below
-	book   *scheduler.Book
-	leases map[proto.LeaseID]*lent
-	trash  [][]byte                           // keys of records to remove
-	busy   map[overlay.HeardKey]overlay.Heard // refused for being busy: asked again when a slot is free
+	machine Machine
+
+	mu       sync.Mutex // guards all below
+	book     *scheduler.Book
+	leases   map[proto.LeaseID]*lent
+	trash    [][]byte                     // keys of records to remove
+	refused  map[overlay.HeardKey]refused // announcements: answered again when something has changed
+	settings scheduler.Settings
+	gate     scheduler.Gate
+	host     scheduler.Host // as it was last read
+	draining bool
+	underWay int           // executions that are not wholly over
+	rested   chan struct{} // closed when there is none; nil: nobody waits for that
 
 	done, failed atomic.Uint64
 	refusals     [32]atomic.Uint64 // by reason
+	counts       counts
+	meter        Meter
 }
 
 // A Config is what a [Provider] works with. All of it must be set.
@@ -49,31 +59,21 @@ type Config struct {
 	DB       *store.DB
 	Box      *sandbox.Box
 	Accounts Accounts
-	Lending  scheduler.Lending
+	Machine  Machine
+	Settings scheduler.Settings
+	Meter    Meter // of executions, start to end
 }
 
 // Open makes a provider that goes on with what an earlier run promised. Nothing
 // is lent before its Run.
 func Open(ctx context.Context, c *overlay.Local, cfg Config) (*Provider, error) {
 	p := &Provider{
-		Local: c, db: cfg.DB, box: cfg.Box, acct: cfg.Accounts, book: scheduler.NewBook(cfg.Lending), kept: make(map[string]bool),
-		leases: make(map[proto.LeaseID]*lent), busy: make(map[overlay.HeardKey]overlay.Heard),
+		Local: c, db: cfg.DB, box: cfg.Box, acct: cfg.Accounts, meter: cfg.Meter, kept: make(map[string]bool), machine: cfg.Machine,
+		leases: make(map[proto.LeaseID]*lent), refused: make(map[overlay.HeardKey]refused), settings: cfg.Settings,
 	}
+	p.host = cfg.Machine.Host(p.Now())
+	p.book = scheduler.NewBook(p.lending())
 	return p, p.restore(ctx)
-}
-
-// Lending says what is lent, and to whom.
-func (p *Provider) Lending() scheduler.Lending {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.book.Lending()
-}
-
-// SetLending changes what is lent, and to whom, from the next announcement on.
-func (p *Provider) SetLending(l scheduler.Lending) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.book.SetLending(l)
 }
 
 // Stats are what a provider does, and did since it was made.
@@ -109,6 +109,9 @@ func (p *Provider) Keeps(tag string) bool { return p.kept[tag] }
 func (p *Provider) Run(ctx context.Context) error {
 	tick := time.NewTicker(scheduler.IdleLease / 4)
 	defer tick.Stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	p.Look()
 	p.startNext() // what an earlier run left
 	for {
 		select {
@@ -117,6 +120,8 @@ func (p *Provider) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			p.Sweep(ctx)
+		case <-look.C:
+			p.Look()
 		}
 	}
 }
@@ -138,6 +143,7 @@ func (p *Provider) Sweep(ctx context.Context) {
 		}
 	}
 	var tags []string
+	var over [][]byte // keys of leases
 	for _, r := range swept.Forget {
 		if l := p.leases[r.Lease]; l != nil {
 			tags = append(tags, resultTag(l.from, r.Execution))
@@ -146,7 +152,7 @@ func (p *Provider) Sweep(ctx context.Context) {
 	}
 	for _, id := range swept.Over {
 		if l := p.leases[id]; l != nil {
-			p.discard(leaseKey(l.from, id))
+			over = append(over, leaseKey(l.from, id))
 			delete(p.leases, id)
 		}
 	}
@@ -158,6 +164,9 @@ func (p *Provider) Sweep(ctx context.Context) {
 	}
 	for _, tag := range tags {
 		p.forget(ctx, tag)
+	}
+	for _, lease := range over {
+		p.discardAll(p.remains(lease))
 	}
 	p.empty(ctx)
 }

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -64,8 +65,9 @@ func parseWork(e proto.ExecutionID, v []byte) (w scheduler.LentWork, err error) 
 	return scheduler.LentWork{Assignment: *f.Task, Deaths: int(v[2])}, nil
 }
 
-// loadLeases reads the leases on disk, and for each its executions.
-func loadLeases(db *store.DB) (ls []scheduler.LentLease, err error) {
+// loadLeases reads the leases on disk, and for each its executions. Those whose
+// lease is gone are of no use.
+func loadLeases(db *store.DB) (ls []scheduler.LentLease, useless [][]byte, err error) {
 	err = db.Scan([]byte(leasePrefix), func(k, v []byte) error {
 		if len(k) < leaseKeyBytes {
 			return fmt.Errorf("lease record: malformed key %x", k)
@@ -84,7 +86,8 @@ func loadLeases(db *store.DB) (ls []scheduler.LentLease, err error) {
 		}
 		lease := proto.LeaseID(k[leaseKeyBytes-len(proto.LeaseID{}) : leaseKeyBytes])
 		if len(ls) == 0 || ls[len(ls)-1].Award.Lease != lease || len(k) != leaseKeyBytes+len(proto.ExecutionID{}) {
-			return nil // its lease is gone: a crash came between the two
+			useless = append(useless, bytes.Clone(k)) // a crash came between the two
+			return nil
 		}
 		w, err := parseWork(proto.ExecutionID(k[leaseKeyBytes:]), v)
 		if err != nil {
@@ -93,16 +96,17 @@ func loadLeases(db *store.DB) (ls []scheduler.LentLease, err error) {
 		ls[len(ls)-1].Works = append(ls[len(ls)-1].Works, w)
 		return nil
 	})
-	return ls, err
+	return ls, useless, err
 }
 
 // restore takes up the leases of an earlier run. What was under way counts one
 // death more.
 func (p *Provider) restore(ctx context.Context) error {
-	leases, err := loadLeases(p.db)
+	leases, useless, err := loadLeases(p.db)
 	if err != nil {
 		return err
 	}
+	p.trash = append(p.trash, useless...)
 	var b store.Batch
 	for _, l := range leases {
 		p.book.Restore(p.Now(), l)
@@ -156,6 +160,25 @@ func (p *Provider) result(l *lent, e proto.ExecutionID) (proto.Answer, error) {
 // discard has a record removed soon. Call it with the lock.
 func (p *Provider) discard(key []byte) { p.trash = append(p.trash, key) }
 
+func (p *Provider) discardAll(keys [][]byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trash = append(p.trash, keys...)
+}
+
+// remains gives the keys of what is on record below a lease's: itself, and
+// executions that were given up before they began.
+func (p *Provider) remains(lease []byte) (keys [][]byte) {
+	err := p.db.Scan(lease, func(k, _ []byte) error {
+		keys = append(keys, bytes.Clone(k))
+		return nil
+	})
+	if err != nil {
+		p.Log.Error("find records of executions", "err", err)
+	}
+	return keys
+}
+
 // empty removes the records that are of no use any more. One that a crash leaves
 // is found again, and given up when its requester says so or its time is over.
 func (p *Provider) empty(ctx context.Context) {
@@ -170,7 +193,10 @@ func (p *Provider) empty(ctx context.Context) {
 			b.Delete(key)
 		}
 		if err := p.db.Commit(ctx, &b, store.Lazy); err != nil {
-			p.Log.Error("remove records of executions", "err", err)
+			p.Log.Error("remove records of executions; tried again", "err", err)
+			p.mu.Lock()
+			p.trash = append(p.trash, trash...)
+			p.mu.Unlock()
 			return
 		}
 		trash = trash[n:]

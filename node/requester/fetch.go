@@ -16,7 +16,9 @@ func (j *Job) fetch(f scheduler.Fetch) {
 	_, h, _ := j.heldAnswer(f.Execution)
 	phase, quota := j.phase, j.prog.Resources.Disk
 	started := j.r.Workers.Try(func(ctx context.Context) {
+		span := j.trail.begin("fetch")
 		err := j.r.fetchOutput(ctx, f, h.answer, quota)
+		span.End(err)
 		j.post(func(core *scheduler.Job) {
 			switch {
 			case j.phase != phase:

@@ -67,6 +67,8 @@ func basics(in *api.Job, now time.Time) (proto.Specification, error) {
 		MaxPrice: proto.Credits(in.MaxPrice * 1e6), Constraints: in.Constraints, Labels: in.Labels,
 		QueueTimeout:  orDefault(in.QueueTimeoutMs, defaultQueueTimeout),
 		RefereeBudget: orDefault(in.RefereeBudgetMs, orDefault(in.TimeoutMs, defaultTimeout)),
+		TotalTimeout:  orDefault(in.TotalTimeoutMs, 0),
+		Retries:       int(min(in.Retries, proto.MaxRetries+1)), // one too many is refused with the rest
 		Submitted:     now.Truncate(time.Millisecond),
 	}
 	if in.HasConfidence {

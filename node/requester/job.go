@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/mustermesh/muster/proto"
 	"github.com/mustermesh/muster/scheduler"
@@ -38,12 +40,23 @@ type Job struct {
 	later      []func(*scheduler.Job) // events of the loop's own making
 	trash      [][]byte               // keys of records that the next write removes
 	ctx        context.Context        // of the loop
+	trail      trail
+	taken      time.Time        // when this run of the node took up the phase
+	earlier    scheduler.Counts // of executions, by earlier runs and orders to try again
+	told       told
+	puts       []record // that the next write brings along
+
+	latest atomic.Uint64 // number of the latest event
+
+	words words
 
 	mu       sync.Mutex // guards all below
 	progress progress
 	waiting  string
 	watchers map[chan update]struct{}
+	ears     map[*ear]struct{}
 	running  bool   // the loop takes events
+	fresh    bool   // submitted in this run of the node
 	begun    bool   // its loop was started
 	finished bool   // the job never changes again
 	canceled string // why, before the loop took it
@@ -59,8 +72,8 @@ func (r *Requester) newJob(id proto.JobID, spec proto.Specification, rec jobReco
 	j := &Job{
 		r: r, id: id, spec: spec, record: rec, progress: rec.progress,
 		events: make(chan func(*scheduler.Job), min(16+4*len(spec.Tasks), 1024)), over: make(chan struct{}),
-		watchers: make(map[chan update]struct{}), leases: make(map[proto.LeaseID]*taken),
-		local: make(map[proto.ExecutionID]context.CancelFunc),
+		watchers: make(map[chan update]struct{}), ears: make(map[*ear]struct{}), leases: make(map[proto.LeaseID]*taken),
+		local: make(map[proto.ExecutionID]context.CancelFunc), trail: r.newTrail(spec.Trace), told: newTold(),
 	}
 	if n := len(j.progress.History); n > 0 && j.progress.History[n-1].State.Ended() {
 		j.finished = true
@@ -203,6 +216,11 @@ func (j *Job) tell(u update) {
 		select {
 		case ch <- u:
 		default: // a slow watcher asks again
+		}
+	}
+	for e := range j.ears {
+		for _, t := range u.tasks {
+			e.change(u.phase, t.Index)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mustermesh/muster/internal/content"
+	"github.com/mustermesh/muster/internal/eventlog"
 	"github.com/mustermesh/muster/internal/store"
 	"github.com/mustermesh/muster/node/overlay"
 	"github.com/mustermesh/muster/node/sandbox"
@@ -20,11 +21,13 @@ import (
 // run is the loop of a job: its tasks, then its reduction.
 func (j *Job) run(ctx context.Context) error {
 	defer close(j.over)
-	defer func() { j.core = nil }() // jobs that ended are kept by the thousand
+	defer j.shed()
 	j.mu.Lock()
 	j.running = true
 	j.mu.Unlock()
 	j.ctx = ctx
+	j.trail.run(j.id, len(j.spec.Tasks))
+	defer j.observedEnd()
 	if err := j.countRun(); err != nil {
 		return err
 	}
@@ -64,9 +67,30 @@ func (j *Job) setPhase() error {
 		LocalEngine: j.r.box.Engine(), Timeout: j.prog.Timeout, Startup: j.startup(), QueueTimeout: j.spec.QueueTimeout, StandIn: j.r.standIn,
 		Epoch: epochOf(j.progress.Run, j.phase), Rand: newRand(), Grace: j.r.grace,
 		Hedge: j.r.hedge, Speeds: j.r.speeds, Budget: j.r.budget, Kind: j.kind(),
-		Deadline: j.deadline(), Retries: j.spec.Retries,
+		Deadline: j.deadline(), Retries: tries(j.spec.Retries),
 	})
-	return j.resume(now)
+	j.taken, j.earlier = now, j.progress.Counts
+	if err := j.resume(now); err != nil {
+		return err
+	}
+	known := j.core.Count()
+	j.earlier.Executions -= min(known.Executions, j.earlier.Executions)
+	j.earlier.Hedges -= min(known.Hedges, j.earlier.Hedges)
+	return nil
+}
+
+// shed lets go of what only the loop needs: jobs that ended are kept by the
+// thousand.
+func (j *Job) shed() {
+	j.core, j.tasks, j.leases, j.local, j.later, j.puts, j.trash, j.told = nil, nil, nil, nil, nil, nil, nil, told{}
+}
+
+// tries is how many failures of a task give it up; 0: the default of package scheduler.
+func tries(retries int) int {
+	if retries == 0 {
+		return 0
+	}
+	return retries + 1
 }
 
 // deadline is when the whole job must be over; zero: at no time.
@@ -122,10 +146,12 @@ func (j *Job) giveUp(err error, settled []int) error {
 	j.mu.Lock()
 	j.progress.History = append(j.progress.History, transition{scheduler.Failed, "outputs: " + err.Error(), j.r.Now().UnixMilli()})
 	j.mu.Unlock()
+	due := j.receipts(settled)
 	if err := j.write(context.WithoutCancel(j.ctx), settled, store.Durable); err != nil {
 		return err
 	}
-	j.receipts(settled)
+	j.deliver(due)
+	j.happened(eventlog.Event{Kind: eventlog.Job, State: string(scheduler.Failed), Text: "outputs: " + err.Error()})
 	j.mu.Lock()
 	j.finished, j.running = true, false
 	j.mu.Unlock()
@@ -169,6 +195,7 @@ func (j *Job) loop(ctx context.Context) error {
 		if state, _ := j.core.State(); state.Ended() {
 			return nil
 		}
+		actions.Wake = j.tellWords(actions.Wake)
 		if len(j.later) > 0 {
 			actions.Wake = j.r.Now().Add(laterPause)
 		}
@@ -232,12 +259,16 @@ func (j *Job) commit(a scheduler.Actions) error {
 	if err := j.recordEvidence(a.Evidence); err != nil {
 		return err
 	}
+	if len(a.Settled) > 0 {
+		defer j.trail.begin("settle").End(nil)
+	}
 	state, _ := j.core.State()
 	final := state.Ended()
 	views := make([]scheduler.TaskView, 0, len(a.Changed))
 	for _, i := range a.Changed {
 		views = append(views, j.core.Task(i))
 	}
+	j.observed(a, views)
 	if err := j.keepOutputs(ctx, a.Settled); err != nil {
 		return err
 	}
@@ -248,7 +279,13 @@ func (j *Job) commit(a scheduler.Actions) error {
 	}
 	j.note(a)
 	j.discard(a)
-	if len(a.Settled) > 0 || len(a.States) > 0 || len(j.trash) > maxTrash {
+	due := j.receipts(a.Settled)
+	if final && !j.midway(state) {
+		if err := j.keepExplanation(); err != nil {
+			return err
+		}
+	}
+	if len(a.Settled) > 0 || len(a.States) > 0 || len(j.trash) > maxTrash || len(j.puts) > 0 {
 		d := store.Lazy
 		if len(a.Settled) > 0 || final {
 			d = store.Durable
@@ -260,13 +297,15 @@ func (j *Job) commit(a scheduler.Actions) error {
 			return err
 		}
 	}
-	j.receipts(a.Settled)
+	j.deliver(due)
+	j.happenings(a, views)
 	j.core.Settled(a.Settled)
 	for _, id := range a.Close {
 		if l := j.leases[id]; l != nil {
 			l.release()
 		}
 	}
+	j.hush(views)
 	j.tell(update{tasks: views, phase: j.phase})
 	return nil
 }
@@ -287,7 +326,7 @@ func (j *Job) keepOutputs(ctx context.Context, settled []int) error {
 // retain keeps the output of a settled task: pinned for the job, no longer for
 // the execution that it came from.
 func (j *Job) retain(ctx context.Context, output proto.CID, executions []scheduler.ExecView) error {
-	store, tag := j.r.content(), sandbox.JobTag(j.r.Self, j.id)+":out"
+	store, tag := j.r.content(), sandbox.JobTag(j.r.Self, j.id)+outTag
 	if err := store.Record(ctx, content.Node{CID: output}, content.Use{Class: content.Result, Tag: tag}); err != nil {
 		return err
 	}
@@ -344,6 +383,16 @@ func (j *Job) write(ctx context.Context, settled []int, d store.Durability) erro
 		b.Delete(key)
 	}
 	j.trash = nil
+	for _, r := range j.puts {
+		if b.Bytes()+len(r.value) > store.MaxBatchBytes/2 || b.Len() > store.MaxBatchOps/2 {
+			if err := j.r.db.Commit(ctx, &b, store.Lazy); err != nil {
+				return err
+			}
+			b = store.Batch{}
+		}
+		b.Put(r.key, r.value)
+	}
+	j.puts = nil
 	p, err := json.Marshal(j.snapshot())
 	if err != nil {
 		return err
@@ -360,6 +409,8 @@ func (j *Job) note(a scheduler.Actions) {
 	j.waiting = j.core.Why(now)
 	if j.phase == phaseTasks {
 		j.progress.Counts = j.core.Count()
+		j.progress.Counts.Executions += j.earlier.Executions
+		j.progress.Counts.Hedges += j.earlier.Hedges
 	}
 	j.progress.Reached, j.progress.How = j.reached()
 	for _, s := range a.States {

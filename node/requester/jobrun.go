@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 
+	"github.com/mustermesh/muster/executor"
 	"github.com/mustermesh/muster/internal/content"
 	"github.com/mustermesh/muster/node/sandbox"
 	"github.com/mustermesh/muster/proto"
@@ -17,6 +19,7 @@ func (j *Job) runLocal(a scheduler.RunLocal) {
 	ctx, cancel := context.WithCancel(j.ctx)
 	task, prog, phase := j.tasks[a.Task], j.prog, j.phase
 	j.local[a.Execution] = cancel
+	j.r.logs.Begin(a.Execution)
 	post := func(event func(*scheduler.Job)) {
 		j.post(func(core *scheduler.Job) {
 			if j.phase == phase {
@@ -25,10 +28,15 @@ func (j *Job) runLocal(a scheduler.RunLocal) {
 		})
 	}
 	started := j.r.Workers.Try(func(context.Context) {
+		var talk sync.WaitGroup
+		defer talk.Wait()
 		defer cancel()
 		answer, err := j.r.box.Run(ctx, sandbox.Work{
 			Owner: j.r.Self, Program: prog, Task: task, Tag: sandbox.ResultTag(j.r.Self, a.Execution),
-			Started: func() { post(func(core *scheduler.Job) { core.Started(j.r.Now(), a.Execution) }) },
+			Started: func(x executor.Execution) {
+				post(func(core *scheduler.Job) { core.Started(j.r.Now(), a.Execution) })
+				talk.Go(func() { j.hearOwn(ctx, phase, a, x) })
+			},
 		})
 		post(func(core *scheduler.Job) {
 			delete(j.local, a.Execution)
@@ -112,6 +120,9 @@ func (j *Job) tree(ctx context.Context, roots []proto.CID, prefix string) (conte
 	return j.r.content().BuildTree(ctx, parts)
 }
 
+// outTag follows a job's tag in that of what it left.
+const outTag = ":out"
+
 // buildOutput makes the job's output root: the reduction's outputs, those of the
 // only task, or those of all tasks under their index.
 func (j *Job) buildOutput(ctx context.Context) error {
@@ -130,7 +141,7 @@ func (j *Job) buildOutput(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tag := sandbox.JobTag(j.r.Self, j.id) + ":out"
+	tag := sandbox.JobTag(j.r.Self, j.id) + outTag
 	if err := j.r.content().Record(ctx, n, content.Use{Class: content.Result, Tag: tag}); err != nil {
 		return err
 	}

@@ -3,11 +3,13 @@ package requester
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/mustermesh/muster/internal/content"
+	"github.com/mustermesh/muster/internal/livelog"
 	"github.com/mustermesh/muster/node/overlay"
 	"github.com/mustermesh/muster/p2p"
 	"github.com/mustermesh/muster/proto"
@@ -79,6 +81,7 @@ func (j *Job) openLease(o scheduler.OpenLease) {
 		l.expect(t.Execution, t.Task)
 	}
 	l.up = true // what comes before the answer waits for it
+	l.happened("opened", fmt.Sprintf("%d slots, %d tasks with it", o.Slots, len(o.Tasks)))
 	j.connect(l, proto.Frame{Award: &frame}, func(core *scheduler.Job) {
 		core.LeaseDeclined(j.r.Now(), o.Peer, o.Lease, scheduler.No{Reason: proto.ReasonBusy, Detail: tooManyLeases})
 	})
@@ -170,6 +173,9 @@ func (l *taken) over(core *scheduler.Job, end ending, attach bool) {
 		core.LeaseBroken(now, l.peer, l.id, proto.ClipDetail(end.err.Error()))
 		broken = true
 	}
+	if !attach || !broken { // else it is known to be away
+		l.happened(end.words(broken && core.Holds(l.peer, l.id)))
+	}
 	if j.leases[l.id] == l && !(broken && core.Holds(l.peer, l.id)) && (end.no != nil || l.settled()) {
 		delete(j.leases, l.id)
 		l.stop()
@@ -216,8 +222,10 @@ func (l *taken) follow(first proto.Frame) (end ending) {
 	l.post(func(core *scheduler.Job) {
 		if first.Attach != nil {
 			core.LeaseAttached(r.Now(), l.peer, l.id)
+			l.happened("attached", "")
 		} else {
 			core.LeaseAccepted(l.peer, l.id)
+			l.happened("accepted", "")
 		}
 	})
 	r.Net.Protect(l.peer, overlay.LeaseTag(l.id))
@@ -354,6 +362,7 @@ func (l *taken) expect(e proto.ExecutionID, task int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.tasks[e] = task
+	l.j.r.logs.Begin(e)
 }
 
 func (l *taken) settled() bool {
@@ -376,11 +385,43 @@ func (l *taken) take(s *p2p.Stream, f proto.Frame) error {
 		}
 	case f.Started != nil:
 		l.post(func(core *scheduler.Job) { core.Started(j.r.Now(), *f.Started) })
-	case f.Ping, f.Log != nil:
+	case f.Log != nil:
+		return l.takeLog(s, *f.Log)
+	case f.Progress != nil:
+		if task, ok := l.inFlight(f.Progress.Execution); ok {
+			j.heard(l.phase, task, *f.Progress)
+		}
+	case f.Ping:
 	default:
 		return j.r.Strike(s, "lease frame out of turn")
 	}
 	return nil
+}
+
+// takeLog keeps a piece of what a guest prints, if its execution is in flight on
+// this lease.
+func (l *taken) takeLog(s *p2p.Stream, p proto.Log) error {
+	task, ok := l.inFlight(p.Execution)
+	if !ok {
+		return nil // it was answered or cancelled meanwhile
+	}
+	err := l.j.r.logs.Write(p)
+	switch {
+	case errors.Is(err, livelog.ErrOffset):
+		return l.j.r.Strike(s, "a log without end")
+	case err == nil:
+		l.j.printed(l.phase, task)
+	case !errors.Is(err, livelog.ErrUnknown) && !errors.Is(err, livelog.ErrClosed):
+		l.j.r.Log.Warn("live log cut", "exec", p.Execution, "err", err)
+	}
+	return nil
+}
+
+func (l *taken) inFlight(e proto.ExecutionID) (task int, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	task, ok = l.tasks[e]
+	return task, ok
 }
 
 func (l *taken) forget(e proto.ExecutionID) bool {
@@ -488,6 +529,7 @@ func (j *Job) dropLeases() {
 	}
 	for id, l := range j.leases {
 		j.await(l.done)
+		l.hush()
 		delete(j.leases, id)
 	}
 }

@@ -8,16 +8,20 @@ import (
 	"github.com/mustermesh/muster/scheduler"
 )
 
-// receipts signs one batch of receipts for the settled tasks, and sends each to
-// its provider.
-func (j *Job) receipts(settled []int) {
-	type due struct {
-		lease *taken
-		id    proto.ExecutionID
-		cost  proto.Credits
-	}
+// A due is a receipt that its provider is to get once it is on disk.
+type due struct {
+	lease    *taken
+	id       proto.ExecutionID
+	cost     proto.Credits
+	envelope []byte
+}
+
+// receipts signs one batch of receipts for the settled tasks, for the next write
+// to take along, and then for [Job.deliver].
+func (j *Job) receipts(settled []int) (dues []due) {
 	var batch []proto.Statement
-	var dues []due
+	var tasks []int
+	var bodies []proto.Receipt
 	now := j.r.Now()
 	for _, i := range settled {
 		for _, e := range j.core.Task(i).Executions {
@@ -37,18 +41,26 @@ func (j *Job) receipts(settled []int) {
 				Network: j.r.Network, Purpose: proto.PurposeReceipt, Issued: now, Expires: now.Add(overlay.AnswerLife),
 				Addressee: l.peer, Body: r.Marshal(),
 			})
-			dues = append(dues, due{l, e.ID, r.Amount})
+			dues, tasks, bodies = append(dues, due{lease: l, id: e.ID, cost: r.Amount}), append(tasks, i), append(bodies, r)
 		}
 	}
-	for len(batch) > 0 {
-		n := min(len(batch), proto.MaxBatch)
-		for k, env := range j.r.SealBatch(batch[:n]) {
-			d := dues[k]
-			d.lease.send(proto.Frame{Ack: &proto.Ack{Execution: d.id, Receipt: env}})
-			d.lease.drop(d.id)
-			j.pay(d.lease.peer, d.cost)
+	for at := 0; at < len(batch); at += proto.MaxBatch {
+		for k, env := range j.r.SealBatch(batch[at:min(at+proto.MaxBatch, len(batch))]) {
+			d := &dues[at+k]
+			d.envelope = env
+			j.keepReceipt(tasks[at+k], d.lease.peer, bodies[at+k], env)
+			j.spend(d.cost)
 		}
-		batch, dues = batch[n:], dues[n:]
+	}
+	return dues
+}
+
+// deliver sends receipts that are on disk by now.
+func (j *Job) deliver(dues []due) {
+	for _, d := range dues {
+		d.lease.send(proto.Frame{Ack: &proto.Ack{Execution: d.id, Receipt: d.envelope}})
+		d.lease.drop(d.id)
+		j.pay(d.lease.peer, d.cost)
 	}
 }
 
@@ -67,6 +79,8 @@ func (j *Job) payFor(l *taken, c scheduler.Cancel) {
 	}
 	env := j.r.Sign(proto.PurposeReceipt, l.peer, overlay.AnswerLife, r.Marshal())
 	l.send(proto.Frame{Ack: &proto.Ack{Execution: c.Execution, Receipt: env}})
+	j.keepReceipt(task, l.peer, r, env)
+	j.spend(amount)
 	j.pay(l.peer, amount)
 }
 
@@ -75,13 +89,16 @@ func (l *taken) cost(cpu time.Duration) proto.Credits {
 	return proto.Credits(float64(l.price) * cpu.Hours())
 }
 
+func (j *Job) spend(amount proto.Credits) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.progress.Spent += amount
+}
+
 func (j *Job) pay(peer proto.PeerID, amount proto.Credits) {
 	if amount == 0 {
 		return
 	}
-	j.mu.Lock()
-	j.progress.Spent += amount
-	j.mu.Unlock()
 	if err := j.r.acct.Add(j.ctx, peer, 0, amount); err != nil {
 		j.r.Log.Error("account", "peer", peer, "err", err)
 	}

@@ -99,6 +99,9 @@ func loadJobs(db *store.DB) (records []jobRecord, err error) {
 	return records, err
 }
 
+// A record waits to be written.
+type record struct{ key, value []byte }
+
 // loadTask reads what was written of one task; ok is false where nothing was.
 func loadTask(db *store.DB, id proto.JobID, phase, index int) (v scheduler.TaskView, ok bool, err error) {
 	b, err := db.Get(taskKey(id, phase, index))

@@ -26,7 +26,7 @@ func (j *Job) Watch(ctx context.Context, leaving <-chan struct{}, send func(*api
 	pending := make(map[int]scheduler.TaskView)
 	for {
 		ended := j.Ended() // before the summary: what it says then is final
-		if err := send(&api.WatchJobResponse{Job: j.Summary(), Changed: taskMessages(pending), Ended: ended}); err != nil || ended {
+		if err := j.sendChanged(send, j.taskMessages(pending), ended); err != nil || ended {
 			return err
 		}
 		clear(pending)
@@ -46,6 +46,30 @@ func (j *Job) Watch(ctx context.Context, leaving <-chan struct{}, send func(*api
 	}
 }
 
+// maxChanged is how many tasks, and maxChangedExecutions how many of their
+// executions in all, one message to a watcher names at most.
+const (
+	maxChanged           = 256
+	maxChangedExecutions = 2048
+)
+
+// sendChanged sends what changed in as many messages as it takes; the last alone
+// says that the job has ended.
+func (j *Job) sendChanged(send func(*api.WatchJobResponse) error, changed []*api.Task, ended bool) error {
+	for {
+		n, executions := 0, 0
+		for n < min(len(changed), maxChanged) && (n == 0 || executions+len(changed[n].Executions) <= maxChangedExecutions) {
+			executions += len(changed[n].Executions)
+			n++
+		}
+		last := n == len(changed)
+		if err := send(&api.WatchJobResponse{Job: j.Summary(), Changed: changed[:n], Ended: ended && last}); err != nil || last {
+			return err
+		}
+		changed = changed[n:]
+	}
+}
+
 // collect takes the updates that are waiting; of each task the last counts.
 func collect(pending map[int]scheduler.TaskView, u update, more chan update) {
 	for {
@@ -62,9 +86,9 @@ func collect(pending map[int]scheduler.TaskView, u update, more chan update) {
 	}
 }
 
-func taskMessages(views map[int]scheduler.TaskView) (out []*api.Task) {
+func (j *Job) taskMessages(views map[int]scheduler.TaskView) (out []*api.Task) {
 	for _, v := range views {
-		out = append(out, taskMessage(v))
+		out = append(out, j.taskMessage(v))
 	}
 	return out
 }
@@ -76,20 +100,18 @@ func (j *Job) Describe(ctx context.Context) (*api.DescribeJobResponse, error) {
 		return nil, err
 	}
 	p := j.snapshot()
-	for _, h := range p.History {
-		out.History = append(out.History, &api.Transition{State: string(h.State), TimeMs: h.TimeMS, Reason: h.Reason})
-	}
+	out.History = historyMessages(p.History)
 	tasks, reduce, bids, err := j.views(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for i, v := range tasks {
-		m := taskMessage(v)
+		m := j.taskMessage(v)
 		m.Digest = proto.TaskDigest(j.spec.Program, j.spec.Task(i)).String()
 		out.Tasks = append(out.Tasks, m)
 	}
 	if reduce != nil {
-		out.Reduce = taskMessage(*reduce)
+		out.Reduce = j.taskMessage(*reduce)
 	}
 	for _, b := range bids {
 		m := &api.Bid{Peer: b.Peer.String(), Price: float64(b.Price) / 1e6, Slots: uint32(b.Slots)}
@@ -142,9 +164,9 @@ func (j *Job) views(ctx context.Context) (tasks []scheduler.TaskView, reduce *sc
 }
 
 func taskMessage(v scheduler.TaskView) *api.Task {
-	out := &api.Task{Index: uint32(v.Index), State: string(v.State)}
+	out := &api.Task{Index: uint32(v.Index), State: string(v.State), Failures: uint32(v.Failures())}
 	if s := v.Settlement; s != nil {
-		out.How, out.Output, out.Ok = s.How, s.Output.String(), s.Ok()
+		out.How, out.Output, out.Ok, out.Dead = s.How, s.Output.String(), s.Ok(), s.Dead
 		if s.Outcome.Result != 0 {
 			out.Outcome = s.Outcome.Result.String()
 		}
@@ -159,7 +181,10 @@ func taskMessage(v scheduler.TaskView) *api.Task {
 func executionMessage(e scheduler.ExecView) *api.Execution {
 	out := &api.Execution{
 		Id: e.ID.String(), Peer: e.Peer.String(), Role: string(e.Role), State: string(e.State), Reason: e.Reason,
-		Output: e.Outcome.Output.String(), CpuSeconds: e.Outcome.CPU.Seconds(),
+		Output: e.Outcome.Output.String(), CpuSeconds: e.Outcome.CPU.Seconds(), WallSeconds: e.Outcome.Wall.Seconds(), Away: e.Away,
+	}
+	if !e.Created.IsZero() {
+		out.CreatedMs = e.Created.UnixMilli()
 	}
 	if e.Outcome.Engine.Name != "" {
 		out.Engine = e.Outcome.Engine.String()
@@ -184,7 +209,9 @@ func (j *Job) Summary() *api.JobSummary {
 		Running: uint32(p.Counts.Running), ConfidenceWanted: float64(j.spec.Confidence) / proto.ConfidenceUnit,
 		ConfidenceReached: float64(p.Reached) / proto.ConfidenceUnit, How: p.How, OutputRoot: p.Output.String(),
 		Waiting: j.waiting, Labels: j.spec.Labels, Spent: float64(p.Spent) / 1e6, Local: j.record.Local,
-		ExitCode: p.Exit, TimedOut: p.Late, Notes: p.Notes, SubmittedMs: j.spec.Submitted.UnixMilli(),
+		ExitCode: p.Exit, TimedOut: p.Late, Notes: p.Notes, Dead: uint32(p.Counts.Dead), Hedges: uint32(p.Counts.Hedges), Executions: uint32(p.Counts.Executions),
+		Sequence: j.latest.Load(), SubmittedMs: j.spec.Submitted.UnixMilli(),
+		Progress: j.fraction(p),
 	}
 	if n := len(p.History); n > 0 {
 		last := p.History[n-1]
@@ -227,27 +254,38 @@ func (e *NoTaskError) Error() string {
 	return fmt.Sprintf("job %s has tasks 0 to %d, no task %d", e.job.Short(), e.tasks-1, e.task)
 }
 
-// Outputs gives the output roots of those that are settled: of one task, by its
-// index; of all in order (-1); or of the result (-2), which is the reduction's, or
-// else all. Where there is no such task, the error is a *[NoTaskError].
-func (j *Job) Outputs(task int64) (roots []proto.CID, err error) {
-	phase, from, to := phaseTasks, 0, len(j.spec.Tasks)
-	switch t := task; {
-	case t == logsResult && j.spec.Reduce != nil:
-		phase, to = phaseReduce, 1
-	case t >= int64(to) || t < logsResult:
-		return nil, &NoTaskError{j.id, t, to}
-	case t >= 0:
-		from, to = int(t), int(t)+1
+// tasksOf gives the tasks that a request for logs means: one, by its index; all
+// (-1); or the result (-2), which is the reduction's, or else all. Where there is
+// no such task, the error is a *[NoTaskError].
+func (j *Job) tasksOf(task int64) (phase int, tasks []int, err error) {
+	all := len(j.spec.Tasks)
+	switch {
+	case task == logsResult && j.spec.Reduce != nil:
+		return phaseReduce, []int{0}, nil
+	case task >= int64(all) || task < logsResult:
+		return 0, nil, &NoTaskError{j.id, task, all}
+	case task >= 0:
+		return phaseTasks, []int{int(task)}, nil
 	}
-	for i := from; i < to; i++ {
-		v, ok, err := loadTask(j.r.db, j.id, phase, i)
+	for i := range all {
+		tasks = append(tasks, i)
+	}
+	return phaseTasks, tasks, nil
+}
+
+// SoFar calls f with the output of every task that is settled and has one, in
+// order, and stops at its first error.
+func (j *Job) SoFar(f func(task int, output proto.CID) error) error {
+	for i := range j.spec.Tasks {
+		v, ok, err := loadTask(j.r.db, j.id, phaseTasks, i)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if ok && v.Settlement != nil && !v.Settlement.Output.IsZero() {
-			roots = append(roots, v.Settlement.Output)
+			if err := f(i, v.Settlement.Output); err != nil {
+				return err
+			}
 		}
 	}
-	return roots, nil
+	return nil
 }

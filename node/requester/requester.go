@@ -16,6 +16,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/mustermesh/muster/internal/content"
+	"github.com/mustermesh/muster/internal/eventlog"
+	"github.com/mustermesh/muster/internal/livelog"
 	"github.com/mustermesh/muster/internal/store"
 	"github.com/mustermesh/muster/node/overlay"
 	"github.com/mustermesh/muster/node/sandbox"
@@ -54,7 +56,13 @@ type Config struct {
 	Grace   time.Duration // how long providers are asked to keep results while this node is out of touch
 	Silence time.Duration // … and to go on with its tasks
 
-	Hedge scheduler.HedgePolicy // when a slow execution gets a backup
+	Hedge  scheduler.HedgePolicy // when a slow execution gets a backup
+	Logs   *livelog.Spool        // of what guests print while they run
+	Meters Meters
+
+	Events       *eventlog.Log // is told what happens to jobs
+	KeepJobs     time.Duration // how long jobs that ended are kept; 0: for ever
+	KeepJobsMost int           // how many of them at most, the latest; 0: any number
 }
 
 // A Requester carries out the asking side: it keeps the jobs of this node, runs
@@ -71,10 +79,17 @@ type Requester struct {
 	grace      time.Duration
 	silence    time.Duration
 	hedge      scheduler.HedgePolicy
+	logs       *livelog.Spool
 	speeds     *scheduler.Speeds
 	budget     *scheduler.Budget // of all jobs together
 
 	savedSpeeds string // as it is on disk; Run's
+	meters      Meters
+	counts      *counts
+	events      *eventlog.Log
+	keep        time.Duration
+	keepMost    int
+	tidy        sync.Mutex // held by who changes a job that has ended
 
 	mu      sync.Mutex // guards all below
 	jobs    map[proto.JobID]*Job
@@ -89,9 +104,10 @@ func Open(ctx context.Context, c *overlay.Local, cfg Config) (*Requester, error)
 	r := &Requester{
 		Local: c, db: cfg.DB, box: cfg.Box, localSlots: cfg.LocalSlots, ledger: cfg.Ledger, acct: cfg.Accounts,
 		fetch: cfg.Fetch, standIn: cfg.StandIn, grace: cfg.Grace, silence: cfg.Silence,
-		hedge: cfg.Hedge, speeds: scheduler.NewSpeeds(), budget: scheduler.HedgeBudget(),
+		hedge: cfg.Hedge, logs: cfg.Logs, speeds: scheduler.NewSpeeds(), budget: scheduler.HedgeBudget(),
 		jobs: make(map[proto.JobID]*Job), starts: make(chan *Job, 64), // a burst of submissions
-		leasing: make(map[string]map[proto.PeerID]int),
+		leasing: make(map[string]map[proto.PeerID]int), meters: cfg.Meters, counts: newCounts(),
+		events: cfg.Events, keep: cfg.KeepJobs, keepMost: cfg.KeepJobsMost,
 	}
 	r.loadSpeeds()
 	if err := r.load(ctx); err != nil {
@@ -117,6 +133,9 @@ func (r *Requester) Run(ctx context.Context) error {
 		}
 	}
 	r.mu.Unlock()
+	if r.Net != nil {
+		g.Go(func() error { return r.sweepAlways(ctx) })
+	}
 	g.Go(func() error {
 		tick := time.NewTicker(speedsEvery)
 		defer tick.Stop()
@@ -171,9 +190,14 @@ func (r *Requester) add(j *Job) {
 	r.order = append(r.order, j.id)
 }
 
-// start takes a job whose record is on disk and runs it.
+// start takes a new job whose record is on disk and runs it.
 func (r *Requester) start(ctx context.Context, j *Job) error {
 	r.add(j)
+	return r.begin(ctx, j)
+}
+
+// begin has the loop of a job started.
+func (r *Requester) begin(ctx context.Context, j *Job) error {
 	select {
 	case r.starts <- j:
 		return nil

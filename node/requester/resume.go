@@ -2,6 +2,7 @@ package requester
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -22,16 +23,20 @@ const maxTrash = 1024
 func epochOf(run uint32, phase int) uint64 { return uint64(run)<<32 | uint64(phase)<<30 }
 
 // countRun notes that the job is taken up once more: what an earlier run awarded
-// is told apart by its epochs.
+// is told apart by its epochs. The first run is on record since the job was
+// submitted.
 func (j *Job) countRun() error {
 	j.mu.Lock()
-	j.progress.Run++
-	again := j.progress.Run > 1
-	j.mu.Unlock()
-	if !again {
-		return nil // it says so from the first write on
+	first := j.fresh
+	j.fresh = false
+	if !first {
+		j.progress.Run++
 	}
-	return j.write(context.WithoutCancel(j.ctx), nil, store.Lazy)
+	j.mu.Unlock()
+	if first {
+		return nil
+	}
+	return j.write(context.WithoutCancel(j.ctx), nil, store.Durable)
 }
 
 func leaseKey(id proto.JobID, phase int, lease proto.LeaseID) []byte {
@@ -45,18 +50,26 @@ func executionKey(id proto.JobID, phase int, e proto.ExecutionID) []byte {
 // roles in the order of their numbers on disk.
 var roles = []scheduler.Role{scheduler.RoleExecutor, scheduler.RoleChecker, scheduler.RoleHedge}
 
+// blamed marks the role of an execution that its provider was told off for.
+const blamed = 0x80
+
 func executionValue(r scheduler.ExecutionRecord) []byte {
-	v := append(r.Lease[:], byte(max(slices.Index(roles, r.Role), 0)))
+	role := byte(max(slices.Index(roles, r.Role), 0))
+	if r.Blamed {
+		role |= blamed
+	}
+	v := append(r.Lease[:], role)
 	v = binary.AppendUvarint(v, uint64(r.Task))
 	return binary.AppendVarint(v, r.Created.UnixMilli())
 }
 
 func parseExecution(e proto.ExecutionID, v []byte) (r scheduler.ExecutionRecord, err error) {
 	malformed := fmt.Errorf("record of execution %s: %w", e, proto.ErrMalformed)
-	if len(v) < len(r.Lease)+1 || int(v[len(r.Lease)]) >= len(roles) {
+	if len(v) < len(r.Lease)+1 || int(v[len(r.Lease)]&^blamed) >= len(roles) {
 		return r, malformed
 	}
-	r = scheduler.ExecutionRecord{Execution: e, Lease: proto.LeaseID(v), Role: roles[v[len(r.Lease)]]}
+	role := v[len(r.Lease)]
+	r = scheduler.ExecutionRecord{Execution: e, Lease: proto.LeaseID(v), Role: roles[role&^blamed], Blamed: role&blamed != 0}
 	v = v[len(r.Lease)+1:]
 	task, n := binary.Uvarint(v)
 	if n <= 0 || task >= proto.MaxTasks {
@@ -162,7 +175,8 @@ func (j *Job) resumeLeases(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	return j.r.db.Scan(jobKey(j.id, fmt.Sprintf("/l/%d/", j.phase)), func(k, v []byte) error {
+	var leases []scheduler.LeaseRecord
+	err = j.r.db.Scan(jobKey(j.id, fmt.Sprintf("/l/%d/", j.phase)), func(k, v []byte) error {
 		var r scheduler.LeaseRecord
 		if err := json.Unmarshal(v, &r); err != nil {
 			return fmt.Errorf("lease record: %w", err)
@@ -170,6 +184,12 @@ func (j *Job) resumeLeases(now time.Time) error {
 		if !bytes.HasSuffix(k, r.Lease[:]) {
 			return fmt.Errorf("lease record: malformed key %x", k)
 		}
+		leases = append(leases, r)
+		return nil
+	})
+	// A peer has one lease of a job: where a crash left two, the newer one counts.
+	slices.SortFunc(leases, func(a, b scheduler.LeaseRecord) int { return cmp.Compare(b.Epoch, a.Epoch) })
+	for _, r := range leases {
 		j.core.RestoreLease(now, r, byLease[r.Lease])
 		if j.core.Holds(r.Peer, r.Lease) {
 			l := j.newTaken(r)
@@ -177,6 +197,6 @@ func (j *Job) resumeLeases(now time.Time) error {
 				l.expect(x.Execution, x.Task)
 			}
 		}
-		return nil
-	})
+	}
+	return err
 }

@@ -3,6 +3,7 @@ package requester
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -98,23 +99,25 @@ func inputTarget(in *api.Input, n content.Node) (string, error) {
 }
 
 // split cuts one input: files (a task per file), files:N (N tasks of about equal
-// bytes), lines:N (pieces of N lines of one file).
+// bytes), lines:N (pieces of N lines of one file), bytes:N (pieces of N bytes).
 func (im *importer) split(ctx context.Context, in *api.Input, n content.Node, target string) ([][]content.Part, error) {
 	kind, arg, given := strings.Cut(in.Split, ":")
 	number := 0
 	if given {
 		var err error
 		if number, err = strconv.Atoi(arg); err != nil || number < 1 {
-			return nil, fmt.Errorf("%w: split %q: the number must be at least 1", ErrSpecification, in.Split)
+			return nil, fmt.Errorf("%w: split %q: give a number of %s in digits alone, at least 1, such as %s:4194304", ErrSpecification, in.Split, kind, kind)
 		}
 	}
 	switch {
 	case kind == "files":
 		return im.splitFiles(ctx, n, target, number)
 	case kind == "lines" && given:
-		return im.splitLines(ctx, n, target, number)
+		return im.pieces(target, n, in.Split, func() ([]content.Node, error) { return im.r.content().SplitLines(ctx, n.CID, number) })
+	case kind == "bytes" && given:
+		return im.pieces(target, n, in.Split, func() ([]content.Node, error) { return im.r.content().SplitBytes(ctx, n.CID, int64(number)) })
 	}
-	return nil, fmt.Errorf("%w: split %q; known: files, files:N, lines:N", ErrSpecification, in.Split)
+	return nil, fmt.Errorf("%w: split %q; known: files, files:N, lines:N, bytes:N", ErrSpecification, in.Split)
 }
 
 func (im *importer) splitFiles(ctx context.Context, n content.Node, target string, number int) ([][]content.Part, error) {
@@ -140,20 +143,24 @@ func (im *importer) splitFiles(ctx context.Context, n content.Node, target strin
 	return pieces, nil
 }
 
-func (im *importer) splitLines(ctx context.Context, n content.Node, target string, number int) ([][]content.Part, error) {
+// pieces makes a task of each piece of a file.
+func (im *importer) pieces(target string, n content.Node, how string, cut func() ([]content.Node, error)) ([][]content.Part, error) {
 	if n.Dir {
-		return nil, fmt.Errorf("%w: split lines:%d needs a file, not a directory", ErrSpecification, number)
+		return nil, fmt.Errorf("%w: split %s needs a file, not a directory", ErrSpecification, how)
 	}
-	nodes, err := im.r.content().SplitLines(ctx, n.CID, number)
+	nodes, err := cut()
+	if errors.Is(err, content.ErrTooMany) {
+		return nil, fmt.Errorf("%w: %w", ErrSpecification, err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	if len(nodes) == 0 {
 		return nil, fmt.Errorf("%w: nothing to split: the input is empty", ErrSpecification)
 	}
-	var pieces [][]content.Part
-	for _, piece := range nodes {
-		pieces = append(pieces, []content.Part{{Path: target, Node: piece}})
+	pieces := make([][]content.Part, len(nodes))
+	for i, piece := range nodes {
+		pieces[i] = []content.Part{{Path: target, Node: piece}}
 	}
 	return pieces, nil
 }

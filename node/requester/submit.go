@@ -35,7 +35,9 @@ const (
 // Submit reads a job, writes it down and starts it; it returns once the job
 // survives a crash. It calls progress, unless nil, with the bytes and files that
 // were read so far. What is wrong with the job itself is an [ErrSpecification].
-func (r *Requester) Submit(ctx context.Context, req *api.SubmitJobRequest, progress func(int64, int)) (*Job, error) {
+func (r *Requester) Submit(ctx context.Context, req *api.SubmitJobRequest, progress func(int64, int)) (j *Job, err error) {
+	trail, submitted := r.beginTrail(ctx)
+	defer func() { submitted(j, err) }()
 	release := r.content().Hold()
 	defer release()
 	im := &importer{r: r, progress: progress, tag: "import:" + proto.ExecutionID(newNonce()).String()}
@@ -51,6 +53,7 @@ func (r *Requester) Submit(ctx context.Context, req *api.SubmitJobRequest, progr
 	if req.Local {
 		spec.Confidence = 0
 	}
+	spec.Trace = trail.parent
 	envelope, id := r.SignSpecification(spec)
 	written, err := protojson.Marshal(asWritten(req.Job, spec))
 	if err != nil {
@@ -60,14 +63,16 @@ func (r *Requester) Submit(ctx context.Context, req *api.SubmitJobRequest, progr
 	if err != nil {
 		return nil, err
 	}
-	j := r.newJob(id, spec, jobRecord{
+	j = r.newJob(id, spec, jobRecord{
 		Version: recordVersion, Spec: kept.CID, Local: req.Local, Written: written, Number: r.Now().UnixNano(), InputBytes: im.largest,
 	})
+	j.trail = trail
 	if req.ValidateOnly {
 		return j, nil
 	}
 	j.progress.History = []transition{{scheduler.Pending, "", r.Now().UnixMilli()}}
 	j.progress.Counts.Tasks = len(spec.Tasks)
+	j.progress.Run, j.fresh = 1, true
 	if err := r.pinJob(ctx, j); err != nil {
 		return nil, err
 	}

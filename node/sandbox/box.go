@@ -78,7 +78,9 @@ type Work struct {
 	From     []proto.PeerID // whom to ask for what is not here
 	Tag      string         // under which the output is recorded and pinned
 	InputTag string         // under which what is fetched is recorded
-	Started  func()         // called once, when the guest begins; may be nil
+	// Started is called once, when the guest begins, with the execution; it must not
+	// stop it, and not keep Run waiting. May be nil.
+	Started func(executor.Execution)
 }
 
 // A Failure is why an execution gave no answer; it is nobody's result.
@@ -116,13 +118,13 @@ func (b *Box) Run(ctx context.Context, w Work) (proto.Answer, error) {
 	})
 }
 
-func (b *Box) execute(ctx context.Context, task executor.Task, started func()) (executor.Result, error) {
+func (b *Box) execute(ctx context.Context, task executor.Task, started func(executor.Execution)) (executor.Result, error) {
 	x, err := b.exec.Start(ctx, task)
 	if err != nil {
 		return executor.Result{}, err
 	}
 	if started != nil {
-		started()
+		started(x)
 	}
 	res, err := x.Wait(ctx)
 	if err != nil && ctx.Err() != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"slices"
-	"time"
 
 	"github.com/mustermesh/muster/node/api"
 )
@@ -236,28 +235,4 @@ func (s *span) fraction() float64 {
 		return -1
 	}
 	return min(s.progress.Fraction, 1)
-}
-
-// A scale maps time to the cells of a row. It changes in steps, so that what is
-// drawn stands still from one frame to the next.
-type scale struct {
-	begin   int64 // Unix milliseconds
-	perCell int64 // milliseconds
-	cells   int
-}
-
-// newScale fits the time from begin to end into a row of cells.
-func newScale(begin, end int64, cells int) scale {
-	unit := int64(50)
-	for steps := []int64{2, 3, 4, 5, 6, 8, 10}; ; unit *= 10 {
-		for _, step := range steps {
-			if per := unit * step; per*int64(cells) >= end-begin || unit > int64(10000*time.Hour/time.Millisecond) {
-				return scale{begin, per, cells}
-			}
-		}
-	}
-}
-
-func (s scale) cell(at int64) int {
-	return int(min(max((at-s.begin)/s.perCell, 0), int64(s.cells-1)))
 }
