@@ -91,6 +91,11 @@ generated: ## whether the generated code is what the .proto files say
 sim: ## whole meshes with faults and liars, in one process
 	go test -count=1 -v -timeout 20m -run TestAnyMeshKeepsTheInvariants ./scheduler
 
+.PHONY: soak
+soak: build examples ## thousands of tasks while daemons are killed; SEED=1 TASKS=10000 MINUTES=12
+	CGO_ENABLED=0 go build -trimpath -o bin/wordcount ./examples/wordcount
+	go run ./e2e/soak -seed $(or $(SEED),1) -tasks $(or $(TASKS),10000) -limit $(or $(MINUTES),12)m $(SOAKFLAGS)
+
 .PHONY: bench
 bench: build ## the benchmarks, with real daemons; BENCHFLAGS=-quick for a look
 	go run ./bench $(BENCHFLAGS)

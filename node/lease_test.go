@@ -410,7 +410,8 @@ func TestAStrangersTaskCannotReadWhatIsNotItsOwners(t *testing.T) {
 	own := n.hold(t, content.Use{Class: content.Result, Tag: sandbox.JobTag(n.Self, proto.JobID{8}) + ":out"})
 	for name, id := range map[string]proto.CID{"another requester's": secret, "the node's own": own} {
 		a := e.award(t, "noop")
-		a.Lease = proto.LeaseID(newID())
+		job := newID()
+		copy(a.Job[:], job[:])
 		task := assignment(1)
 		task.Task.Stdin = id
 		s := e.leases(t, n, a, task)
@@ -421,7 +422,7 @@ func TestAStrangersTaskCannotReadWhatIsNotItsOwners(t *testing.T) {
 		// As a part of something of its own that is said to be public code.
 		dir, block := dirBlock(t, id)
 		e.blocks.Put(t.Context(), dir, block)
-		a.Lease, a.Program.Code = proto.LeaseID(newID()), dir
+		a.Lease, a.Epoch, a.Program.Code = proto.LeaseID(newID()), a.Epoch+1, dir
 		s = e.leases(t, n, a, assignment(2))
 		frameOf(t, s, func(f proto.Frame) bool { return isAnswer(f) || isFailure(f) })
 		if err := e.gets(t, n, dir, nil); err == nil {

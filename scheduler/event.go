@@ -180,7 +180,9 @@ func (j *Job) ExecutionFailed(now time.Time, id proto.ExecutionID, reason proto.
 	case e.state == ExecAssigned && neverBegan(reason):
 		j.finish(e, ExecDeclined, reason, detail)
 		e.from.missed(now, declineBackoff)
-		if reason == proto.ReasonDraining {
+		switch reason {
+		case proto.ReasonBusy, proto.ReasonNoLease, proto.ReasonCancelled: // of this moment, or of our own making
+		default:
 			e.from.refusal = &No{reason, detail}
 			j.dropBid(e.from)
 		}
@@ -191,7 +193,8 @@ func (j *Job) ExecutionFailed(now time.Time, id proto.ExecutionID, reason proto.
 
 func neverBegan(r proto.Reason) bool {
 	switch r {
-	case proto.ReasonBusy, proto.ReasonDraining, proto.ReasonNoLease, proto.ReasonCancelled:
+	case proto.ReasonBusy, proto.ReasonDraining, proto.ReasonPolicy, proto.ReasonNoLease, proto.ReasonCancelled,
+		proto.ReasonCPU, proto.ReasonMemory, proto.ReasonDisk, proto.ReasonGPU, proto.ReasonExecutor:
 		return true
 	}
 	return false

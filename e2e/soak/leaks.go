@@ -20,31 +20,57 @@ import (
 
 // settleLimit is how long nodes may take to let go of what is over: leases are
 // let go after two idle seconds, sandboxes some time after their lease.
-const settleLimit = 45 * time.Second
+const (
+	settleLimit = 45 * time.Second
+	keepLimit   = 15 * time.Second // … and more for receipts that come late
+)
 
 // checkNodes looks for what the jobs left on the nodes: at work, as processes,
 // as files, and, when all have stopped, as records.
 func (s *soak) checkNodes(ctx context.Context) error {
 	s.say("all tasks are settled; %d executions were kept on record, %d of them lost or failed; now for what is left of them", s.executions.Load(), s.lost.Load())
 	var errs []error
-	for _, n := range s.fleet.mesh.Nodes() {
-		errs = append(errs, eventually(ctx, func() error { return idle(ctx, n) }))
+	nodes := s.fleet.mesh.Nodes()
+	for _, n := range nodes {
+		errs = append(errs, eventually(ctx, settleLimit, func() error { return idle(ctx, n) }))
 	}
-	errs = append(errs, eventually(ctx, s.noFiles))
-	for _, n := range s.fleet.mesh.Nodes() {
+	errs = append(errs, eventually(ctx, settleLimit, s.noFiles))
+	keeps := make(map[*mesh.Node]bool)
+	for _, n := range nodes {
+		if err := eventually(ctx, keepLimit, func() error { return keepsNothing(ctx, n) }); err != nil {
+			keeps[n] = true
+			errs = append(errs, s.leftover(err))
+		}
+	}
+	for _, n := range nodes {
 		if err := n.Stop(); err != nil {
 			errs = append(errs, fmt.Errorf("node %s: %w%s", n.Name, err, n.LastWords()))
 			continue
 		}
-		errs = append(errs, noRecords(n), cleanLog(n))
+		err := noRecords(n)
+		if keeps[n] {
+			err = s.leftover(err)
+		}
+		errs = append(errs, err, cleanLog(n))
 	}
 	return errors.Join(errs...)
 }
 
+// leftover: a provider that never heard that its result was taken keeps it for
+// the grace that it was asked for, half an hour. That is told, and fails a
+// strict run.
+func (s *soak) leftover(err error) error {
+	if err == nil || s.strict {
+		return err
+	}
+	s.say("LEFT, until its grace is over: %v", err)
+	return nil
+}
+
 // eventually asks until the answer is good, for as long as nodes may take. What
 // it asks after sends no events.
-func eventually(ctx context.Context, ask func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, settleLimit)
+func eventually(ctx context.Context, limit time.Duration, ask func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
@@ -55,22 +81,21 @@ func eventually(ctx context.Context, ask func() error) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w; still so %s after the last job", err, settleLimit)
+			return fmt.Errorf("%w; still so %s later", err, limit)
 		case <-tick.C:
 		}
 	}
 }
 
-// idle: a node does nothing for anybody, keeps nothing for anybody, and has no
-// sandbox.
+// idle: a node does nothing for anybody, and has no sandbox.
 func idle(ctx context.Context, n *mesh.Node) error {
 	r, err := n.API(1).ProviderStatus(ctx, connect.NewRequest(&api.ProviderStatusRequest{}))
 	if err != nil {
 		return fmt.Errorf("node %s: %w", n.Name, err)
 	}
 	p := r.Msg
-	if p.SlotsBusy+p.Leases+p.Queued+p.Kept != 0 || len(p.Guests) > 0 {
-		return fmt.Errorf("node %s has %d busy slots, %d leases, %d tasks that wait, %d results that are kept, %d guests; want none", n.Name, p.SlotsBusy, p.Leases, p.Queued, p.Kept, len(p.Guests))
+	if p.SlotsBusy+p.Queued != 0 || len(p.Guests) > 0 {
+		return fmt.Errorf("node %s has %d busy slots, %d tasks that wait, %d guests; want none", n.Name, p.SlotsBusy, p.Queued, len(p.Guests))
 	}
 	u, err := n.Usage()
 	if err != nil {
@@ -78,6 +103,18 @@ func idle(ctx context.Context, n *mesh.Node) error {
 	}
 	if len(u.Pids) != 1 {
 		return fmt.Errorf("node %s has the processes %v, its own is %d; want no other", n.Name, u.Pids, n.Pid())
+	}
+	return nil
+}
+
+// keepsNothing: a node keeps neither a lease nor a result.
+func keepsNothing(ctx context.Context, n *mesh.Node) error {
+	r, err := n.API(1).ProviderStatus(ctx, connect.NewRequest(&api.ProviderStatusRequest{}))
+	if err != nil {
+		return fmt.Errorf("node %s: %w", n.Name, err)
+	}
+	if r.Msg.Leases+r.Msg.Kept != 0 {
+		return fmt.Errorf("node %s has %d leases and keeps %d results; want none", n.Name, r.Msg.Leases, r.Msg.Kept)
 	}
 	return nil
 }
@@ -166,7 +203,7 @@ func cleanLog(n *mesh.Node) error {
 // checkProcesses looks for processes that run our binary after all daemons have
 // stopped: sandboxes that outlived a kill.
 func (s *soak) checkProcesses(binary string) error {
-	return eventually(context.Background(), func() error {
+	return eventually(context.Background(), settleLimit, func() error {
 		var left []string
 		links, _ := filepath.Glob("/proc/[0-9]*/exe")
 		for _, link := range links {
