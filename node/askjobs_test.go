@@ -447,7 +447,7 @@ func TestJobsThatEndedLongAgoAreRemoved(t *testing.T) {
 	if err := n.requester.Sweep(t.Context()); err != nil || records(jobs[0].ID()) == 0 {
 		t.Fatalf("a job that ended just now is gone, err %v", err)
 	}
-	n.skew.Store(int64(keepJobs + time.Hour))
+	n.skew.Store(int64(n.cfg.KeepJobs + time.Hour))
 	if err := n.requester.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}

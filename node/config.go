@@ -50,6 +50,8 @@ type Config struct {
 	SandboxIdle  time.Duration // a sandbox without work is ended after
 	MaxProgram   int64         // bytes of the largest program
 	Grace        time.Duration // providers are asked to keep results, and a daemon's tasks going, while this node is out of touch
+	KeepJobs     time.Duration // ended jobs are forgotten after; 0: never
+	KeepJobsMost int           // … and the oldest of more than these; 0: any number
 	Hedge        string        // when a slow execution gets a backup: predicted, mean (1.5 times the average) or off
 	Patience     time.Duration // … and what this node grants others of it, at most
 	DrainTimeout time.Duration // how long at most a node that is told to end lets others' tasks come to their end; 0: not at all
@@ -93,6 +95,7 @@ func DefaultConfig() Config {
 		Lend:  Lend{CPU: float64(runtime.NumCPU()), Memory: hostMemory() / 2, Disk: 4 << 30, Slots: runtime.NumCPU()},
 		Cache: 10 << 30, LiveLogs: 64 << 20, ConnLow: 64, ConnHigh: 128,
 		SandboxIdle: 30 * time.Second, MaxProgram: 64 << 20, ClientWarmUp: 2 * time.Second,
+		KeepJobs: 30 * 24 * time.Hour, KeepJobsMost: 10_000,
 		Hedge: "predicted", Grace: 30 * time.Minute, Patience: time.Hour, DrainTimeout: 30 * time.Second,
 		Telemetry: Telemetry{TraceSample: 1},
 	}
@@ -129,8 +132,8 @@ func (c Config) Validate() error {
 		return errors.New("no role; set one or more of provider, requester, bootstrap")
 	case !(c.Price >= 0 && c.Price <= maxCredits && c.MaxCredit >= 0 && c.MaxCredit <= maxCredits): // NaN is neither
 		return fmt.Errorf("price and max_credit are numbers from 0 to %.0f", float64(maxCredits))
-	case c.Grace < 0 || c.Patience < 0 || c.DrainTimeout < 0:
-		return errors.New("grace, patience and drain_timeout are not negative")
+	case c.Grace < 0 || c.Patience < 0 || c.DrainTimeout < 0 || c.KeepJobs < 0 || c.KeepJobsMost < 0:
+		return errors.New("grace, patience, drain_timeout, keep_jobs and keep_jobs_most are not negative")
 	case !(c.Lend.CPU >= 0 && c.Lend.CPU <= maxCores) || c.Lend.Slots < 0 || c.Lend.Slots > proto.MaxSlots:
 		return fmt.Errorf("lend: cpu is from 0 to %d, slots from 0 to %d", maxCores, proto.MaxSlots)
 	}

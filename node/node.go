@@ -194,12 +194,6 @@ func open(ctx context.Context, cfg Config, log *slog.Logger, parts Parts, online
 // while it runs, in bytes.
 const streamLog = 1 << 20
 
-// How long jobs that ended are kept, and how many of them at most.
-const (
-	keepJobs     = 30 * 24 * time.Hour
-	keepJobsMost = 10_000
-)
-
 // emptyDir makes dir, without what an earlier run left in it.
 func emptyDir(dir string) error {
 	if err := os.RemoveAll(dir); err != nil {
@@ -232,7 +226,7 @@ func (n *node) assemble(ctx context.Context) (err error) {
 		DB: n.db, Ledger: n.ledger, Accounts: n.acct, Box: n.box, LocalSlots: max(n.cfg.Lend.Slots, 1),
 		Fetch: n.fetch, StandIn: n.started.Add(n.cfg.ClientWarmUp), Grace: n.cfg.Grace, Silence: n.silence(),
 		Hedge: n.cfg.hedging(), Logs: n.logs, Meters: n.told.requesterMeters(),
-		Events: n.events, KeepJobs: keepJobs, KeepJobsMost: keepJobsMost,
+		Events: n.events, KeepJobs: n.cfg.KeepJobs, KeepJobsMost: n.cfg.KeepJobsMost,
 	})
 	if err != nil || n.Net == nil {
 		return err
@@ -276,7 +270,7 @@ func (n *node) openProvider(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.provider, err = provider.Open(ctx, n.Local, provider.Config{DB: n.db, Box: n.box, Accounts: n.acct, Machine: newMachine(n), Settings: settings, Meter: n.told.provided})
+	n.provider, err = provider.Open(ctx, n.Local, provider.Config{DB: n.db, Box: n.box, Accounts: n.acct, Machine: newMachine(n), Settings: settings, Meter: n.told.provided, Events: n.events})
 	return err
 }
 

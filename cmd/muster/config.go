@@ -135,6 +135,9 @@ type fileConfig struct {
 	Patience     *time.Duration `yaml:"patience"`
 	DrainTimeout *time.Duration `yaml:"drain_timeout"`
 	Hedge        *string        `yaml:"hedge"`
+	LiveLogs     *size          `yaml:"live_logs"`
+	KeepJobs     *time.Duration `yaml:"keep_jobs"`
+	KeepJobsMost *int           `yaml:"keep_jobs_most"`
 
 	MetricsListen *string  `yaml:"metrics_listen"`
 	MetricsRemote *bool    `yaml:"metrics_remote"`
@@ -193,7 +196,7 @@ func readConfig(path string) (c fileConfig, err error) {
 
 var configKeys = []string{
 	"network", "bootstrap", "listen", "mdns", "roles", "output", "log_level", "lend", "price", "max_credit", "allow", "deny",
-	"labels", "accept_weak_isolation", "cache", "max_program", "sandbox_idle", "hedge", "cpu", "memory", "disk", "slots",
+	"labels", "accept_weak_isolation", "cache", "max_program", "sandbox_idle", "hedge", "live_logs", "keep_jobs", "keep_jobs_most", "cpu", "memory", "disk", "slots",
 	"grace", "patience", "drain_timeout", "hours", "idle_only", "on_battery", "max_temperature", "max_load", "allow_programs", "deny_programs",
 	"metrics_listen", "metrics_remote", "metrics_hosts", "pprof", "trace_endpoint", "trace_sample", "trace_peers",
 }
@@ -236,6 +239,9 @@ func (f fileConfig) apply(cfg *node.Config) {
 	set(&cfg.Rules.MaxTemperature, f.Lend.MaxTemperature)
 	set(&cfg.Rules.MaxLoad, f.Lend.MaxLoad)
 	set(&cfg.Cache, (*uint64)(f.Cache))
+	set(&cfg.LiveLogs, (*uint64)(f.LiveLogs))
+	set(&cfg.KeepJobs, f.KeepJobs)
+	set(&cfg.KeepJobsMost, f.KeepJobsMost)
 	set(&cfg.Telemetry.MetricsListen, f.MetricsListen)
 	set(&cfg.Telemetry.MetricsRemote, f.MetricsRemote)
 	set(&cfg.Telemetry.Pprof, f.Pprof)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mustermesh/muster/executor"
+	"github.com/mustermesh/muster/internal/eventlog"
 	"github.com/mustermesh/muster/node/overlay"
 	"github.com/mustermesh/muster/node/sandbox"
 	"github.com/mustermesh/muster/proto"
@@ -108,8 +109,10 @@ func (p *Provider) execute(ctx context.Context, l *lent, q scheduler.Queued) {
 		p.done.Add(1)
 		p.ran(l.from, l.award.Job)
 		p.answer(context.WithoutCancel(ctx), l, answer)
+		p.tellEvent(l, id, "answered", "")
 	case !ending:
 		p.failed.Add(1)
+		p.tellEvent(l, id, "failed", proto.ClipDetail(err.Error()))
 		p.send(l, proto.Frame{Failure: failureFrame(id, err)})
 	}
 	p.startNext()
@@ -124,6 +127,14 @@ func (p *Provider) began(l *lent, id proto.ExecutionID) {
 	}
 	p.mu.Unlock()
 	p.send(l, proto.Frame{Started: &id})
+	p.tellEvent(l, id, "began", "")
+}
+
+// tellEvent notes what became of an execution here.
+func (p *Provider) tellEvent(l *lent, id proto.ExecutionID, state, text string) {
+	p.events.Add(eventlog.Event{
+		Kind: eventlog.Provider, State: state, TimeMS: p.Now().UnixMilli(), Job: l.award.Job, Execution: id, Peer: l.from, Text: text,
+	})
 }
 
 func failureFrame(id proto.ExecutionID, err error) *proto.Failure {

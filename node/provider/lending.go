@@ -2,9 +2,11 @@ package provider
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 	"time"
 
+	"github.com/mustermesh/muster/internal/eventlog"
 	"github.com/mustermesh/muster/node/overlay"
 	"github.com/mustermesh/muster/proto"
 	"github.com/mustermesh/muster/scheduler"
@@ -101,8 +103,23 @@ func (p *Provider) refresh(changed bool) {
 		return
 	}
 	p.Log.Info("lending changed", "offered", l.Advert.Offered, "slots", l.Advert.Slots, "draining", l.Draining, "held", l.Held)
+	p.events.Add(lendingEvent(p.Now(), l))
 	p.machine.Changed()
 	p.reconsider()
+}
+
+// lendingEvent says what a change of what is lent came to.
+func lendingEvent(now time.Time, l scheduler.Lending) eventlog.Event {
+	e := eventlog.Event{Kind: eventlog.Provider, State: "lending", TimeMS: now.UnixMilli()}
+	switch {
+	case l.Draining:
+		e.State, e.Text = "draining", "takes nothing new; what runs goes on"
+	case len(l.Held) > 0:
+		e.State, e.Text = "held back", l.Held[0].String()
+	default:
+		e.Text = fmt.Sprintf("%d slots", l.Advert.Slots)
+	}
+	return e
 }
 
 // lending gives what is lent now. Call it with the lock.

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mustermesh/muster/internal/eventlog"
 	"github.com/mustermesh/muster/internal/store"
 	"github.com/mustermesh/muster/node/overlay"
 	"github.com/mustermesh/muster/node/sandbox"
@@ -52,6 +53,7 @@ type Provider struct {
 	refusals     [32]atomic.Uint64 // by reason
 	counts       counts
 	meter        Meter
+	events       *eventlog.Log
 }
 
 // A Config is what a [Provider] works with. All of it must be set.
@@ -62,13 +64,14 @@ type Config struct {
 	Machine  Machine
 	Settings scheduler.Settings
 	Meter    Meter // of executions, start to end
+	Events   *eventlog.Log
 }
 
 // Open makes a provider that goes on with what an earlier run promised. Nothing
 // is lent before its Run.
 func Open(ctx context.Context, c *overlay.Local, cfg Config) (*Provider, error) {
 	p := &Provider{
-		Local: c, db: cfg.DB, box: cfg.Box, acct: cfg.Accounts, meter: cfg.Meter, kept: make(map[string]bool), machine: cfg.Machine,
+		Local: c, db: cfg.DB, box: cfg.Box, acct: cfg.Accounts, meter: cfg.Meter, events: cfg.Events, kept: make(map[string]bool), machine: cfg.Machine,
 		leases: make(map[proto.LeaseID]*lent), refused: make(map[overlay.HeardKey]refused), settings: cfg.Settings,
 	}
 	p.host = cfg.Machine.Host(p.Now())
