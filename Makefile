@@ -89,7 +89,13 @@ generated: ## whether the generated code is what the .proto files say
 
 .PHONY: sim
 sim: ## whole meshes with faults and liars, in one process
-	go test -count=1 -v -timeout 20m -run TestAnyMeshKeepsTheInvariants ./scheduler
+	go test -count=1 -v -timeout 20m -run '^(TestAnyMeshKeepsTheInvariants|TestStragglers|TestAnHonestPhone.*)$$' ./scheduler
+	go test -count=1 -v -timeout 20m -run '^TestSeeds$$' ./internal/simnet -seeds 10000
+	go test -count=1 -v -timeout 20m -run 'Crash' ./internal/simnet
+
+.PHONY: long
+long: build examples ## the end-to-end tests that are brief otherwise, in full: a split of 1m, 2m away (Linux, root)
+	MUSTER_E2E_AWAY=2m MUSTER_E2E_SPLIT=1m go test -count=1 -v -timeout 15m -run '^(TestExecutionsGoOnWithoutTheirRequester|TestASplitNetworkHeals)$$' ./e2e
 
 .PHONY: soak
 soak: build examples ## thousands of tasks while daemons are killed; SEED=1 TASKS=10000 MINUTES=12

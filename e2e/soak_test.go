@@ -14,8 +14,8 @@ import (
 func TestAMeshThatIsKilledAgainAndAgainLosesNothing(t *testing.T) {
 	t.Parallel()
 	t.Log("NOT CHECKED: thousands of tasks; make soak does")
-	const seed, tasks = 1, 300
-	cmd := exec.Command(filepath.Join(built.bin, "soak"), "-seed", fmt.Sprint(seed), "-tasks", fmt.Sprint(tasks), "-batch", "100",
+	const seed, tasks = 1, 120
+	cmd := exec.Command(filepath.Join(built.bin, "soak"), "-seed", fmt.Sprint(seed), "-tasks", fmt.Sprint(tasks), "-batch", "60", "-brief",
 		"-pause", "3s", "-limit", "110s", "-muster", built.muster, "-guest", guest(t, "wordcount"), "-native", filepath.Join(built.bin, "wordcount"))
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + userDir(), "TMPDIR=" + tempDir()}
 	defer timeoutKill(cmd)()

@@ -46,7 +46,7 @@ type Config struct {
 	Cache        uint64        // bytes of content kept beyond what is pinned
 	LiveLogs     uint64        // bytes kept of what running tasks print, of all together; at least 1 MiB
 	ConnLow      int           // connections are trimmed to this …
-	ConnHigh     int           // … when there are more than this
+	ConnHigh     int           // … when there are more than this; no key of config.yaml: both are for programs that embed a node
 	SandboxIdle  time.Duration // a sandbox without work is ended after
 	MaxProgram   int64         // bytes of the largest program
 	Grace        time.Duration // providers are asked to keep results, and a daemon's tasks going, while this node is out of touch
@@ -56,7 +56,7 @@ type Config struct {
 	Patience     time.Duration // … and what this node grants others of it, at most
 	DrainTimeout time.Duration // how long at most a node that is told to end lets others' tasks come to their end; 0: not at all
 	client       bool          // one command's node, not a daemon
-	ClientWarmUp time.Duration // how long a fresh node looks for peers before its own runs stand in for them
+	ClientWarmUp time.Duration // how long a fresh node looks for peers before its own runs stand in for them; no key: for programs that embed a node
 }
 
 // Lend is what a provider lends. A zero field means: what this machine has, by
@@ -127,7 +127,7 @@ func (c Config) Validate() error {
 	case !slices.Contains(hedgingNames, c.Hedge):
 		return fmt.Errorf("hedge %q; known: %s", c.Hedge, strings.Join(hedgingNames, ", "))
 	case c.LiveLogs < 1<<20 || c.LiveLogs > 1<<50:
-		return errors.New("live_logs is at least 1 MiB")
+		return errors.New("live_logs is from 1 MiB to 1 PiB")
 	case len(c.Roles) == 0:
 		return errors.New("no role; set one or more of provider, requester, bootstrap")
 	case !(c.Price >= 0 && c.Price <= maxCredits && c.MaxCredit >= 0 && c.MaxCredit <= maxCredits): // NaN is neither

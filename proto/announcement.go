@@ -221,7 +221,7 @@ const (
 	ReasonGPU               //
 	ReasonPrice             // asks more than the job pays
 	ReasonCredit            // the requester's balance is at its limit
-	ReasonPolicy            // allow and deny lists
+	ReasonPolicy            // the owner's rules: hours, load and the like; requesters and programs that are allowed or denied
 	ReasonConstraint        // a constraint of the job does not hold here
 	ReasonDraining          // takes nothing new
 	ReasonInput             // program or input could not be fetched

@@ -33,6 +33,7 @@ type Book struct {
 	tenants map[proto.PeerID]*tenant
 	waiting int
 	busy    int
+	bytes   uint64          // of the results that are kept
 	used    proto.Resources // by running tasks
 	turn    uint64          // counts starts
 	fences  fences
@@ -62,6 +63,7 @@ type tenant struct {
 	leases  int
 	running int
 	kept    int
+	bytes   uint64   // of those
 	served  uint64   // the turn at which it was last given a slot
 	queue   []Queued // in order of arrival
 }
@@ -220,6 +222,9 @@ func (b *Book) Enqueue(lease proto.LeaseID, t proto.Assignment) *No {
 	case h.tenant.kept >= maxTheirKept:
 		return &No{proto.ReasonBusy, fmt.Sprintf("%d results wait to be acknowledged", h.tenant.kept)}
 	}
+	if no := b.hoards(h.tenant); no != nil {
+		return no
+	}
 	b.await(h, t)
 	return nil
 }
@@ -275,8 +280,8 @@ type Returned struct {
 }
 
 // GiveBack takes those tasks off the queues that wait here in vain, since the
-// owner lends nothing now, or not for this lease any more: they are better off
-// elsewhere at once. Those of a requester that is out of touch stay until it is
+// owner lends nothing now, or not for this lease any more, or since too much is
+// kept: they are better off elsewhere at once. Those of a requester that is out of touch stay until it is
 // back, for it would not hear of it.
 func (b *Book) GiveBack(now time.Time) (back []Returned) {
 	if !b.review {
@@ -284,9 +289,11 @@ func (b *Book) GiveBack(now time.Time) (back []Returned) {
 	}
 	b.review = false
 	for _, t := range b.tenants {
+		full := b.hoards(t)
 		for _, q := range t.queue {
-			if h := b.leases[q.Lease]; h.no != nil && h.broken.IsZero() {
-				back = append(back, Returned{q, *h.no})
+			h := b.leases[q.Lease]
+			if no := cmp.Or(h.no, full); no != nil && h.broken.IsZero() {
+				back = append(back, Returned{q, *no})
 			}
 		}
 	}
@@ -326,6 +333,9 @@ func (b *Book) pick() (best *tenant, at int) {
 
 // startable gives the place of t's first task that may start; -1: none.
 func (b *Book) startable(t *tenant) int {
+	if len(t.queue) > 0 && b.hoards(t) != nil {
+		return -1
+	}
 	return slices.IndexFunc(t.queue, func(q Queued) bool {
 		h := b.leases[q.Lease]
 		if h.no != nil || h.running >= h.award.Slots {
@@ -336,9 +346,16 @@ func (b *Book) startable(t *tenant) int {
 	})
 }
 
+// A Result is what a provider has of a task that is over.
+type Result struct {
+	Kept  bool   // it waits for its requester
+	Bytes uint64 // of its output
+}
+
 // Done frees the slot of a task that [Book.Next] started. Its result is kept
-// where there is one, until it is acknowledged or the lease's grace is over.
-func (b *Book) Done(now time.Time, lease proto.LeaseID, e proto.ExecutionID, result bool) {
+// where there is one, until it is acknowledged, its lease's grace is over, or it
+// is too old.
+func (b *Book) Done(now time.Time, lease proto.LeaseID, e proto.ExecutionID, r Result) {
 	h := b.leases[lease]
 	if h == nil || h.works[e] == nil || h.works[e].state != WorkRunning {
 		return
@@ -347,10 +364,9 @@ func (b *Book) Done(now time.Time, lease proto.LeaseID, e proto.ExecutionID, res
 	h.running--
 	h.tenant.running--
 	b.used = b.used.Sub(h.award.Program.Resources)
-	if result {
-		h.works[e].state = WorkKept
-		h.kept++
-		h.tenant.kept++
+	if r.Kept {
+		b.keep(now, h, e, r.Bytes)
+		b.review = true // there may be no room for more
 	} else {
 		delete(h.works, e)
 	}

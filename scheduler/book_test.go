@@ -63,7 +63,7 @@ func (i *innkeeper) done(now time.Time, lease byte) {
 	if len(running) == 0 {
 		running = append(running, proto.ExecutionID{255})
 	}
-	i.Done(now, id, running[0], false)
+	i.Done(now, id, running[0], Result{})
 }
 
 // queues tasks on a lease and gives the executions.

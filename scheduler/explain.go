@@ -80,6 +80,7 @@ type Explanation struct {
 	Needs    string   // what a task needs
 	Change   []string // what would have to change, the most useful first
 	Peers    []PeerWhy
+	Left     int       // peers that its record had no room for
 	Troubled []int     // tasks that failed somewhere and are not settled, or have no good result
 	Expires  time.Time // when the job is given up for want of progress; zero: never, or it moves
 }
@@ -155,6 +156,9 @@ func (j *Job) lacks(peers []PeerWhy) string {
 	return strings.Join(parts, "; ") + "."
 }
 
+// maxObstacles is how many obstacles one sentence lists: strangers word some.
+const maxObstacles = 8
+
 // obstacles counts what keeps peers from taking a task, the most frequent first.
 func obstacles(peers []PeerWhy) string {
 	counts := make(map[string]int)
@@ -168,6 +172,9 @@ func obstacles(peers []PeerWhy) string {
 	slices.SortStableFunc(order, func(a, b string) int { return counts[b] - counts[a] })
 	for i, o := range order {
 		order[i] = fmt.Sprintf("%s (%d)", o, counts[o])
+	}
+	if more := len(order) - maxObstacles; more > 0 {
+		order = append(order[:maxObstacles], fmt.Sprintf("and for %s more", countText(more, "reason")))
 	}
 	return strings.Join(order, ", ")
 }

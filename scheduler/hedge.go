@@ -133,9 +133,28 @@ func (h *hedger) started(now time.Time, e *exec) {
 	}
 	from := e.started
 	if from.IsZero() {
-		from = e.created.Add(h.startup)
+		from = e.created
+		if e.lease != nil {
+			from = later(from, e.lease.back)
+		}
+		from = from.Add(h.delay(now, e))
 	}
 	h.watch(now, e, from)
+}
+
+// delay is how long an execution that was given away may take to begin: as long
+// as program and input need to get there; where its peer has answered under this
+// lease, as long as those before it take.
+func (h *hedger) delay(now time.Time, e *exec) time.Duration {
+	if e.lease == nil || e.lease.answered == 0 {
+		return h.startup
+	}
+	patience, known := h.policy.Patience(now, h.predict, e.peer, h.program)
+	if !known {
+		return h.startup
+	}
+	turns := len(e.lease.live) / max(e.lease.slots, 1)
+	return min(time.Duration(turns)*patience, h.startup)
 }
 
 // watch sets when e, counted from from, is overdue.

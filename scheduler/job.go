@@ -89,6 +89,7 @@ type Job struct {
 	state  State
 	reason string
 	since  time.Time // of the last progress
+	moved  time.Time // when an execution was last under way that is not any more
 
 	tasks    []*task
 	settled  int

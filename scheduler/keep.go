@@ -22,7 +22,11 @@ const (
 )
 
 // A work is an execution that the book knows.
-type work struct{ state WorkState }
+type work struct {
+	state WorkState
+	bytes uint64    // of its result
+	since time.Time // its result is kept
+}
 
 // A Ref names an execution under its lease: ids are drawn by strangers, so that
 // two requesters may use the same.
@@ -61,6 +65,10 @@ func (b *Book) Attach(now time.Time, from proto.PeerID, a proto.Attach) (Attache
 		return Attached{}, &No{proto.ReasonNoLease, "no such lease"}
 	}
 	if seen := b.fences.epoch(fence{from, h.award.Job}); a.Epoch < seen {
+		if h.ended { // whoever asks so late for an older one needs nothing of it
+			b.forgetKept(h)
+			b.forget(a.Lease, h)
+		}
 		return Attached{}, &No{proto.ReasonNoLease, fmt.Sprintf("epoch %d is older than %d", a.Epoch, seen)}
 	}
 	if h.ended {
@@ -114,8 +122,34 @@ func (b *Book) Acknowledged(now time.Time, r Ref) bool {
 	return true
 }
 
+// keep keeps a result.
+func (b *Book) keep(now time.Time, h *held, e proto.ExecutionID, bytes uint64) {
+	h.works[e] = &work{state: WorkKept, bytes: bytes, since: now}
+	h.kept++
+	h.tenant.kept++
+	h.tenant.bytes += bytes
+	b.bytes += bytes
+}
+
+// hoards says why a requester gets nothing more done while results wait: its own
+// fill more than half of the disk that is lent, or those of all more than all of
+// it. Nil: it does.
+func (b *Book) hoards(t *tenant) *No {
+	disk := b.lend.Advert.Offered.Disk
+	switch {
+	case disk == 0:
+	case t.bytes > disk/2:
+		return &No{proto.ReasonBusy, fmt.Sprintf("results of %s wait to be acknowledged", sizeText(t.bytes))}
+	case b.bytes > disk:
+		return &No{proto.ReasonBusy, "results of others wait to be acknowledged, and fill the disk that is lent"}
+	}
+	return nil
+}
+
 // release stops keeping a result.
 func (b *Book) release(h *held, e proto.ExecutionID) {
+	h.tenant.bytes -= h.works[e].bytes
+	b.bytes -= h.works[e].bytes
 	delete(h.works, e)
 	h.kept--
 	h.tenant.kept--
@@ -127,6 +161,25 @@ func (b *Book) forgetKept(h *held) {
 		if w.state == WorkKept {
 			b.release(h, e)
 			b.swept.Forget = append(b.swept.Forget, Ref{h.award.Lease, e})
+		}
+	}
+}
+
+// leastKept is how long the result on a lease whose stream stands is kept at
+// least: its requester has yet to fetch it, and to have it checked.
+const leastKept = 10 * time.Minute
+
+// outdate forgets the results of a lease whose stream stands that its requester
+// has had for longer than the provider's patience.
+func (b *Book) outdate(now time.Time, h *held) {
+	if h.kept == 0 || h.ended || !h.broken.IsZero() {
+		return
+	}
+	for e, w := range h.works {
+		if w.state == WorkKept && now.Sub(w.since) >= max(b.lend.Patience, leastKept) {
+			b.release(h, e)
+			b.swept.Forget = append(b.swept.Forget, Ref{h.award.Lease, e})
+			b.rest(now, h)
 		}
 	}
 }
@@ -168,6 +221,7 @@ func (b *Book) Sweep(now time.Time) Swept {
 	var idle []proto.LeaseID
 	var ended []*held
 	for id, h := range b.leases {
+		b.outdate(now, h)
 		switch {
 		case h.ended && !now.Before(h.until):
 			b.forgetKept(h)
@@ -225,7 +279,8 @@ type LentLease struct {
 type LentWork struct {
 	Assignment proto.Assignment
 	Deaths     int  // restarts of the provider while it waited or ran
-	Result     bool // it is over, and its result is kept
+	Result     bool   // it is over, and its result is kept
+	Bytes      uint64 // of its result
 }
 
 // maxDeaths is after how many restarts of its provider an execution is given up:
@@ -249,9 +304,7 @@ func (b *Book) Restore(now time.Time, l LentLease) {
 		switch {
 		case h.works[w.Assignment.Execution] != nil:
 		case w.Result:
-			h.works[w.Assignment.Execution] = &work{state: WorkKept}
-			h.kept++
-			t.kept++
+			b.keep(now, h, w.Assignment.Execution, w.Bytes)
 		case w.Deaths < maxDeaths:
 			b.await(h, w.Assignment)
 		}

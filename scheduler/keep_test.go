@@ -30,7 +30,7 @@ func TestALeaseOutlivesItsStream(t *testing.T) {
 		i.takes(p1, award(1, silent(10*time.Second, time.Minute)))
 		es := i.queues(1, 3)
 		i.wantStarts(1)
-		i.Done(i.now, proto.LeaseID{1}, es[0], true)
+		i.Done(i.now, proto.LeaseID{1}, es[0], Result{Kept: true})
 		i.wantStarts(1)
 		i.Broke(i.now, proto.LeaseID{1})
 		return i, es // kept, running, waiting
@@ -61,7 +61,7 @@ func TestALeaseOutlivesItsStream(t *testing.T) {
 		if s := i.Sweep(i.now); !slices.Equal(s.Forget, []Ref{{proto.LeaseID{1}, es[0]}}) {
 			t.Errorf("forgets %v", s.Forget)
 		}
-		i.Done(i.now, proto.LeaseID{1}, es[1], false)
+		i.Done(i.now, proto.LeaseID{1}, es[1], Result{})
 		if s := i.Sweep(i.now.Add(IdleLease)); len(s.Idle) != 1 || i.Busy() != 0 {
 			t.Errorf("idle %v, %d busy", s.Idle, i.Busy())
 		}
@@ -73,7 +73,7 @@ func TestALeaseOutlivesItsStream(t *testing.T) {
 		if !slices.Equal(s.Stop, []Ref{{proto.LeaseID{1}, es[1]}}) || len(s.Forget) != 0 || i.Queued() != 0 {
 			t.Errorf("stops %v, forgets %v, %d wait", s.Stop, s.Forget, i.Queued())
 		}
-		i.Done(i.now, proto.LeaseID{1}, es[1], false)
+		i.Done(i.now, proto.LeaseID{1}, es[1], Result{})
 		i.now = i.now.Add(49 * time.Second)
 		if got := i.asks(es...); !got.Standings[0].Known || got.Standings[1].Known || got.Standings[2].Known {
 			t.Errorf("after 59 s: %+v; only the result should be known", got)
@@ -117,7 +117,7 @@ func TestALeaseOutlivesItsStream(t *testing.T) {
 		if !slices.Equal(s.Stop, []Ref{{proto.LeaseID{1}, es[1]}}) || len(s.Forget) != 0 {
 			t.Errorf("stops %v, forgets %v; its results may still be fetched", s.Stop, s.Forget)
 		}
-		i.Done(i.now, proto.LeaseID{1}, es[1], false)
+		i.Done(i.now, proto.LeaseID{1}, es[1], Result{})
 		i.takes(p1, newer)
 		_, no := i.Attach(i.now, p1, proto.Attach{Lease: proto.LeaseID{1}, Epoch: 1})
 		i.wantRefusal(no, proto.ReasonNoLease)

@@ -460,7 +460,7 @@ func (p *provider) start(q Queued) {
 		p.m.after(wall/2, func() { p.lost(l, time.Duration(p.m.r.IntN(15))*time.Second) })
 	}
 	p.m.after(wall, func() {
-		p.book.Done(p.m.now, q.Lease, e, false)
+		p.book.Done(p.m.now, q.Lease, e, Result{})
 		if !l.over && !p.gone[e] {
 			p.reply(l, func() { p.finish(e, q.Assignment.Task.Index) })
 		}

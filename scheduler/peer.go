@@ -30,13 +30,17 @@ type peer struct {
 // the advert's.
 func (j *Job) Peers(cs []Candidate) {
 	j.event = true
+	was := make(map[proto.PeerID]bool, len(j.peers))
 	for _, p := range j.peers {
-		p.present = false
+		was[p.ID], p.present = p.present, false
 	}
 	for _, c := range cs {
 		p := j.peer(c.ID)
 		if p == nil {
 			continue
+		}
+		if l := p.lease; !was[c.ID] && l != nil && !l.away.IsZero() && !l.attachAt.IsZero() {
+			l.attachAt = j.now // it is back
 		}
 		p.Candidate, p.present = c, true
 		if p.bid != nil {

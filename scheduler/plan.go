@@ -60,6 +60,7 @@ func (j *Job) plan() {
 	}
 	j.announce()
 	if !j.bidDone && !j.biddingOver() {
+		j.runOwn() // nobody's bid is needed for that
 		j.waitForBids()
 		return
 	}
@@ -142,8 +143,8 @@ func (j *Job) waitForBids() {
 		return
 	}
 	why := j.Why(j.now)
-	if j.cfg.QueueTimeout > 0 {
-		until := j.since.Add(j.cfg.QueueTimeout)
+	if j.cfg.QueueTimeout > 0 && j.live == 0 { // else a provider may come back, within the grace of its lease
+		until := later(j.since, j.moved).Add(j.cfg.QueueTimeout)
 		if !j.now.Before(until) {
 			j.end(Expired, fmt.Sprintf("no progress for %s: %s", j.cfg.QueueTimeout, why))
 			return

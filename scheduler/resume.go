@@ -72,6 +72,11 @@ func (j *Job) RestoreFailures(v TaskView) {
 			t.timedOut++
 		}
 	}
+	if t.settled == nil {
+		t.cut = v.Cut
+		t.failures += v.Cut.Failed
+		t.timedOut += v.Cut.TimedOut
+	}
 	j.changed(t)
 }
 
@@ -130,7 +135,7 @@ func (t *task) knows(id proto.ExecutionID) bool {
 func (j *Job) Settled(tasks []int) {
 	for _, i := range tasks {
 		if t := j.tasks[i]; t.settled != nil {
-			t.execs = nil
+			t.execs, t.cut = nil, Cut{}
 		}
 	}
 }

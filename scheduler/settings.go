@@ -38,7 +38,7 @@ func Fields() []string {
 // Settings are all that an owner can change while the node runs.
 type Settings struct {
 	Rules
-	Lent  proto.Resources // of all tasks together; a zero field: all that the machine has
+	Lent  proto.Resources // of all tasks together; a zero field: all that the host of [Settings.Lending] has, where node puts half of the memory and 4 GiB of disk
 	Slots int             // tasks at a time; 0: one per core
 	Price proto.Credits   // of a core-hour
 	Allow []proto.PeerID  // requesters; empty: everybody

@@ -116,7 +116,7 @@ func TestAProviderThatKeepsOrder(t *testing.T) {
 		i.takes(p1, award(1))
 		es := i.queues(1, 1)
 		i.wantStarts(1)
-		i.Done(i.now, proto.LeaseID{1}, es[0], true)
+		i.Done(i.now, proto.LeaseID{1}, es[0], Result{Kept: true})
 		if i.Cancel(i.now, proto.LeaseID{1}, es[0]) {
 			t.Error("it is said to run")
 		}

@@ -59,6 +59,7 @@ type task struct {
 	settled  *Settlement
 	failures int
 	timedOut int
+	cut      Cut // of those of earlier runs
 
 	notBefore   time.Time
 	localFailed string // why the requester could not run it itself

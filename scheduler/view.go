@@ -12,6 +12,26 @@ type TaskView struct {
 	State      TaskState
 	Settlement *Settlement // nil: not settled
 	Executions []ExecView
+	Cut        Cut // executions that its record had no room for
+}
+
+// A Cut counts executions that are not told of one by one.
+type Cut struct {
+	Failed   int // that peers failed or lost
+	TimedOut int // of those, the ones that reached the time limit
+	Other    int
+}
+
+// Add counts one more.
+func (c *Cut) Add(e ExecView) {
+	if !e.failed() {
+		c.Other++
+		return
+	}
+	c.Failed++
+	if e.State == ExecFailed && e.Cause == proto.ReasonTimeout {
+		c.TimedOut++
+	}
 }
 
 // An ExecView is what can be told of an execution.
@@ -32,7 +52,7 @@ type ExecView struct {
 // Task tells how a task stands.
 func (j *Job) Task(index int) TaskView {
 	t := j.tasks[index]
-	v := TaskView{Index: index, State: t.state, Settlement: t.settled}
+	v := TaskView{Index: index, State: t.state, Settlement: t.settled, Cut: t.cut}
 	for _, e := range t.execs {
 		x := ExecView{ID: e.id, Peer: e.peer, Role: e.role, State: e.state, Cause: e.reason, Away: e.live() && e.lease != nil && !e.lease.away.IsZero(), Outcome: e.outcome, Created: e.created, Started: e.started, Ended: e.ended}
 		if e.state != ExecAnswered && e.state != ExecAssigned && e.state != ExecRunning {
@@ -92,11 +112,16 @@ func (o Outcome) Wrong() string {
 // Failures counts the executions of a task that peers failed or lost.
 func (v TaskView) Failures() (n int) {
 	for _, e := range v.Executions {
-		if (e.State == ExecFailed || e.State == ExecLost) && !e.own() {
+		if e.failed() {
 			n++
 		}
 	}
-	return n
+	return n + v.Cut.Failed
+}
+
+// failed tells whether its peer failed or lost it.
+func (e ExecView) failed() bool {
+	return (e.State == ExecFailed || e.State == ExecLost) && !e.own()
 }
 
 func (e ExecView) own() bool {

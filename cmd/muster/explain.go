@@ -33,7 +33,7 @@ func newJobExplain(a *app) *cobra.Command {
 			x := &explanation{ExplainJobResponse: resp.Msg, page: a.page(w), now: time.Now(), all: all}
 			x.write()
 			if c.own && !ended(resp.Msg.Job.GetState()) {
-				fmt.Fprintln(a.err, "no daemon runs in this home, so nothing moves now; `muster daemon` or `muster job watch` takes the job up")
+				a.page(a.err).say("", "no daemon runs in this home, so nothing moves now; `muster daemon` or `muster job watch` takes the job up")
 			}
 		})
 	})

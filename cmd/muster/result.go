@@ -57,9 +57,9 @@ func (r *result) deliver(ctx context.Context) error {
 		fmt.Fprintf(r.a.err, "%s in %s\n", plural(n, "file"), dir)
 	}
 	for _, note := range r.job.Notes {
-		fmt.Fprintf(r.a.err, "note: %s\n", clean(note))
+		r.a.page(r.a.err).say("note: ", "%s", note)
 	}
-	fmt.Fprintln(r.a.err, verdict(r.job))
+	r.a.sayVerdict(r.job)
 	return nil
 }
 
@@ -110,6 +110,9 @@ func verdict(j *api.JobSummary) string {
 	}
 	return s + fmt.Sprintf("; confidence %s reached (%s wanted)", numberText(j.ConfidenceReached), numberText(j.ConfidenceWanted))
 }
+
+// sayVerdict says on standard error how far a job's result can be believed.
+func (a *app) sayVerdict(j *api.JobSummary) { a.page(a.err).say("", "%s", verdict(j)) }
 
 // document prints everything about the job as one value.
 func (r *result) document(ctx context.Context) error {

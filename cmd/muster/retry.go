@@ -37,7 +37,7 @@ func newJobRetry(a *app) *cobra.Command {
 		}
 		return errors.Join(jobError(last), a.print(plain(last), func(w io.Writer) {
 			fmt.Fprintln(w, last.Id)
-			fmt.Fprintln(a.err, verdict(last))
+			a.sayVerdict(last)
 		}))
 	})
 	cmd.Long = `Retry runs those tasks of an ended job again that have no good result: that failed, were

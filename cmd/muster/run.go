@@ -144,11 +144,12 @@ func (r *runner) attached(ctx context.Context, c *client, job *api.Job, deaf fun
 
 // goesOn says how to come back to a job that goes on without this command.
 func (a *app) goesOn(c *client, id string) {
+	p := a.page(a.err)
 	if c.own {
-		fmt.Fprintf(a.err, "no daemon runs in this home: job %s is stored, and goes on when `muster daemon` (or any muster command that needs the mesh) runs here\n", short(id))
+		p.say("", "no daemon runs in this home: job %s is stored, and goes on when `muster daemon` (or any muster command that needs the mesh) runs here", short(id))
 		return
 	}
-	fmt.Fprintf(a.err, "job %s goes on; `muster job watch %[1]s` shows how, `muster job get %[1]s` fetches its files\n", short(id))
+	p.say("", "job %s goes on; `muster job watch %[1]s` shows how, `muster job get %[1]s` fetches its files", short(id))
 }
 
 func (a *app) printID(id string) error {

@@ -219,13 +219,17 @@ func (t *top) watch(ctx context.Context, seen chan<- *snapshot) error {
 	})
 }
 
-// recent keeps the latest events.
+// recent keeps the latest events, but for the guests' progress, which would be
+// nearly all of them.
 type recent struct {
 	mu     sync.Mutex // guards events
 	events []*api.Event
 }
 
 func (r *recent) take(e *api.Event) error {
+	if e.Kind == "progress" {
+		return nil
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.events) == topEvents {

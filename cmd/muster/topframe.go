@@ -18,7 +18,7 @@ func (s *snapshot) frame(p pen, columns, rows int) frame {
 		return max(share, 3)
 	}
 	spare := rows - len(f) - 2
-	jobs := s.jobTable(p)
+	jobs := s.jobTable(p, columns)
 	f = append(f, jobs.draw(p, room(spare*2/5))...)
 	f = append(f, s.guestTable(p).draw(p, room(spare*2/5-1))...)
 	return append(f, s.happened(p, rows-len(f), screen)...)
@@ -72,6 +72,9 @@ func (s *snapshot) warnings() (out []string) {
 	return append(out, s.node.Warnings[:min(len(s.node.Warnings), 3)]...)
 }
 
+// noteIndent is how far what is said below a row stands from the left.
+const noteIndent = 10
+
 // A listing is a table of a screen: a title, a heading, rows of cells.
 type listing struct {
 	title string
@@ -83,15 +86,10 @@ type listing struct {
 // listed is one row, and what there is to say below it.
 type listed struct {
 	cells []line
-	note  line
+	notes []line
 }
 
-func (l listed) height() int {
-	if len(l.note) > 0 {
-		return 2
-	}
-	return 1
-}
+func (l listed) height() int { return 1 + len(l.notes) }
 
 // draw gives the table in at most so many rows, an empty line first. Cells get
 // the width of the widest, the last one the rest.
@@ -123,10 +121,7 @@ func (t *listing) draw(p pen, rows int) (out frame) {
 			l = append(l, c...)
 			at += wide[i] + 2
 		}
-		out = append(out, l)
-		if len(r.note) > 0 {
-			out = append(out, r.note)
-		}
+		out = append(append(out, l), r.notes...)
 	}
 	if n := len(t.rows) - len(shown); n > 0 {
 		out = append(out, words(dim, fmt.Sprintf("and %d more", n)))
@@ -147,7 +142,7 @@ func (t *listing) fitting(room int) []listed {
 	return t.rows
 }
 
-func (s *snapshot) jobTable(p pen) *listing {
+func (s *snapshot) jobTable(p pen, columns int) *listing {
 	t := &listing{title: "Open jobs", head: []string{"job", "name", "state", "done", "runs", "dead", "age"}, none: "no open jobs"}
 	for _, j := range s.jobs {
 		var done line
@@ -157,11 +152,13 @@ func (s *snapshot) jobTable(p pen) *listing {
 		if j.Dead > 0 {
 			dead = words(bad, fmt.Sprint(j.Dead))
 		}
-		var note line
+		var notes []line
 		if j.Waiting != "" {
-			note.put(warn, "          waiting: "+j.Waiting)
+			for _, l := range p.wrapped(warn, "waiting: "+j.Waiting, columns-noteIndent, 2) {
+				notes = append(notes, append(words(normal, strings.Repeat(" ", noteIndent)), l...))
+			}
 		}
-		t.rows = append(t.rows, listed{note: note, cells: []line{
+		t.rows = append(t.rows, listed{notes: notes, cells: []line{
 			words(bold, short(j.Id)), name, words(stateStyle(j.State), j.State), done, words(normal, fmt.Sprint(j.Running)), dead,
 			words(normal, ago(j.SubmittedMs, s.at.Truncate(time.Second))),
 		}})

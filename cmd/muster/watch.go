@@ -39,7 +39,7 @@ func newJobWatch(a *app) *cobra.Command {
 		if w.lines {
 			return errors.Join(jobError(last), a.printLine(plain(last)))
 		}
-		return errors.Join(jobError(last), a.print(plain(last), func(io.Writer) { fmt.Fprintln(a.err, verdict(last)) }))
+		return errors.Join(jobError(last), a.print(plain(last), func(io.Writer) { a.sayVerdict(last) }))
 	})
 	cmd.Long = `Watch shows how a job goes until it ends, on a terminal as a chart of its executions.
 JOB is an id or the beginning of one. Leaving it (q or Ctrl-C) leaves the job as it is.

@@ -35,7 +35,7 @@ func (w *watch) live(ctx context.Context, p pen) error {
 	}
 	columns, rows := w.a.size()
 	fmt.Fprint(w.a.err, g.last(columns, max(rows-3, 12)).text(columns, p))
-	fmt.Fprintln(w.a.err, verdict(last))
+	w.a.sayVerdict(last)
 	return jobError(last)
 }
 

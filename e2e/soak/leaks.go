@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -32,24 +33,30 @@ func (s *soak) checkNodes(ctx context.Context) error {
 	var errs []error
 	nodes := s.fleet.mesh.Nodes()
 	for _, n := range nodes {
-		errs = append(errs, eventually(ctx, settleLimit, func() error { return idle(ctx, n) }))
+		errs = append(errs, eventually(ctx, settleLimit, func() error { return s.idle(ctx, n) }))
 	}
 	errs = append(errs, eventually(ctx, settleLimit, s.noFiles))
-	keeps := make(map[*mesh.Node]bool)
-	for _, n := range nodes {
-		if err := eventually(ctx, keepLimit, func() error { return keepsNothing(ctx, n) }); err != nil {
-			keeps[n] = true
-			errs = append(errs, s.leftover(err))
-		}
+	limit := keepLimit
+	if s.brief {
+		limit = time.Second
+		s.say("NOT CHECKED: whether warm sandboxes end while their daemons go on")
 	}
+	keeps := make(map[*mesh.Node]error)
+	_ = eventually(ctx, limit, func() (err error) { // what is left then is told of each
+		for _, n := range nodes {
+			keeps[n] = keepsNothing(ctx, n)
+			err = errors.Join(err, keeps[n])
+		}
+		return err
+	})
 	for _, n := range nodes {
 		if err := n.Stop(); err != nil {
 			errs = append(errs, fmt.Errorf("node %s: %w%s", n.Name, err, n.LastWords()))
 			continue
 		}
 		err := noRecords(n)
-		if keeps[n] {
-			err = s.leftover(err)
+		if keeps[n] != nil {
+			err = s.leftover(errors.Join(keeps[n], err))
 		}
 		errs = append(errs, err, cleanLog(n))
 	}
@@ -88,7 +95,7 @@ func eventually(ctx context.Context, limit time.Duration, ask func() error) erro
 }
 
 // idle: a node does nothing for anybody, and has no sandbox.
-func idle(ctx context.Context, n *mesh.Node) error {
+func (s *soak) idle(ctx context.Context, n *mesh.Node) error {
 	r, err := n.API(1).ProviderStatus(ctx, connect.NewRequest(&api.ProviderStatusRequest{}))
 	if err != nil {
 		return fmt.Errorf("node %s: %w", n.Name, err)
@@ -96,6 +103,9 @@ func idle(ctx context.Context, n *mesh.Node) error {
 	p := r.Msg
 	if p.SlotsBusy+p.Queued != 0 || len(p.Guests) > 0 {
 		return fmt.Errorf("node %s has %d busy slots, %d tasks that wait, %d guests; want none", n.Name, p.SlotsBusy, p.Queued, len(p.Guests))
+	}
+	if s.brief {
+		return nil
 	}
 	u, err := n.Usage()
 	if err != nil {
@@ -127,12 +137,14 @@ func (s *soak) noFiles() error {
 	}
 	var left []string
 	for _, dir := range dirs {
-		files, err := os.ReadDir(dir)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				left = append(left, path)
+			}
 			return err
-		}
-		for _, f := range files {
-			left = append(left, filepath.Join(dir, f.Name()))
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
 	if len(left) > 0 {

@@ -52,8 +52,8 @@ var packages = map[string][]string{
 }
 
 var doors = map[string][]string{
-	"github.com/libp2p/":                     {"p2p", "internal/simnet"},
-	"github.com/multiformats/go-multiaddr":   {"p2p", "internal/simnet"},
+	"github.com/libp2p/":                     {"p2p"},
+	"github.com/multiformats/go-multiaddr":   {"p2p"},
 	"github.com/multiformats/go-multistream": {"p2p"},
 	"github.com/multiformats/go-multihash":   {"p2p", "internal/content"},
 	"github.com/ipfs/go-cid":                 {"p2p", "internal/content"},
@@ -73,7 +73,6 @@ var doors = map[string][]string{
 	"google.golang.org/protobuf":             {"proto", "proto/wire", "node", "node/requester", "node/api", "cmd/muster", "internal/store", "internal/telemetry", "e2e/...", "bench/..."},
 	"golang.org/x/sync":                      {"cmd/muster", "node", "node/overlay", "node/requester", "p2p", "internal/...", "e2e/...", "bench/..."},
 	"golang.org/x/sys":                       {"cmd/muster", "node", "executor", "internal/...", "e2e/...", "bench/..."},
-	"github.com/marcopolo/simnet":            {"internal/simnet"},
 	"github.com/prometheus/":                 {"internal/telemetry"},
 	"go.opentelemetry.io/":                   {"internal/telemetry"},
 }

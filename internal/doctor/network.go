@@ -85,11 +85,8 @@ func (p *Ports) check() (all []Finding) {
 	return append(all, one(AreaPorts, OK, "listening on "+strings.Join(p.Listening, ", "), "")...)
 }
 
-// MaxSkew is how far clocks may differ: docs/wire.md §2.
-const MaxSkew = 2 * time.Minute
-
 // warnSkew is where a clock is worth a look, long before it matters.
-const warnSkew = MaxSkew / 4
+const warnSkew = proto.MaxSkew / 4
 
 // minClocks is how many peers make a majority worth believing.
 const minClocks = 3
@@ -118,10 +115,10 @@ func (c *Clock) check() []Finding {
 	detail := fmt.Sprintf("this clock is %s %s that of most of %s", off, way, count(len(sorted), "peer"))
 	const fix = "Switch on time synchronisation: timedatectl set-ntp true."
 	switch {
-	case off > MaxSkew:
-		return one(AreaClock, Problem, detail+fmt.Sprintf("; beyond %s peers refuse what it signs", MaxSkew), fix)
+	case off > proto.MaxSkew:
+		return one(AreaClock, Problem, detail+fmt.Sprintf("; beyond %s peers refuse what it signs", proto.MaxSkew), fix)
 	case off > warnSkew:
-		return one(AreaClock, Warning, detail+fmt.Sprintf("; at %s peers refuse what it signs", MaxSkew), fix)
+		return one(AreaClock, Warning, detail+fmt.Sprintf("; at %s peers refuse what it signs", proto.MaxSkew), fix)
 	}
 	return one(AreaClock, OK, fmt.Sprintf("within %s of most of %s", warnSkew, count(len(sorted), "peer")), "")
 }

@@ -40,6 +40,9 @@ type Config struct {
 	LocalSlots int // of the requester's sandbox
 	Liars      int // the last providers; all tell the same lie
 	Wall       [2]time.Duration
+	Hedge      bool    // slow executions get backups
+	Crawls     int     // so many of the first providers take four times as long
+	Hangs      float64 // chance that an execution takes ten times as long
 	Timeout    time.Duration
 	Silence    time.Duration // of an award
 	Grace      time.Duration // of an award, and of the job
@@ -99,6 +102,9 @@ func Random(seed uint64) Config {
 	}
 	for range r.IntN(4) {
 		c.Crashes = append(c.Crashes, Crash{Node: r.IntN(c.Providers + 1), Write: 1 + r.IntN(60), When: When(r.IntN(3))})
+	}
+	if c.Hedge = r.IntN(2) == 0; c.Hedge {
+		c.Crawls, c.Hangs = r.IntN(2), r.Float64()*.2
 	}
 	return c
 }

@@ -23,6 +23,8 @@ func scenes() []scene {
 	slow, late := Small(4, 1, 3), Small(4, 1, 3)
 	slow.Down = [2]time.Duration{slow.Silence + 5*time.Second, slow.Silence + 10*time.Second}
 	late.Down = [2]time.Duration{late.Grace + 5*time.Second, late.Grace + 10*time.Second}
+	hedged := Small(8, 1, 3)
+	hedged.Hedge, hedged.Hangs = true, .2
 	return []scene{
 		{"unchecked", Small(4, 0, 2)},
 		{"one checker", Small(5, 1, 3)},
@@ -32,6 +34,7 @@ func scenes() []scene {
 		{"one checker, a split of all that outlasts the silence", long},
 		{"nodes are down for longer than the silence", slow},
 		{"nodes are down for longer than the grace", late},
+		{"slow ones get backups", hedged},
 	}
 }
 
@@ -61,6 +64,9 @@ func TestEveryCrashPoint(t *testing.T) {
 	for _, s := range scenes() {
 		t.Run(s.name, func(t *testing.T) {
 			points := 0
+			if s.cfg.Hedge && Run(s.cfg).Seen["hedged"] == 0 {
+				t.Error("nothing gets a backup")
+			}
 			for node, writes := range baseline(t, s.cfg) {
 				for n := 1; n <= writes; n++ {
 					for _, side := range sides {

@@ -2,6 +2,7 @@ package simnet
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/mustermesh/muster/proto"
 	"github.com/mustermesh/muster/scheduler"
@@ -55,12 +56,25 @@ func (p *provider) start(q scheduler.Queued) {
 	w.keeper.started++
 	p.n.log("starts %s, task %d", short(id), q.Assignment.Task.Index)
 	l.end.send(startMsg{id})
-	p.n.after(w.between(w.cfg.Wall[0], w.cfg.Wall[1]), func() error {
+	p.n.after(p.wall(), func() error {
 		if g.stopped {
 			return nil
 		}
 		return p.finish(l, q.Assignment)
 	})
+}
+
+// wall draws how long an execution takes here; it is done well before it must be.
+func (p *provider) wall() time.Duration {
+	w := p.w()
+	d := w.between(w.cfg.Wall[0], w.cfg.Wall[1])
+	if p.n.index <= w.cfg.Crawls {
+		d *= 4
+	}
+	if w.chance(w.cfg.Hangs) {
+		d *= 10
+	}
+	return min(d, w.cfg.Timeout*3/4)
 }
 
 // stop ends a guest, with no result.
@@ -74,7 +88,7 @@ func (l *lent) stop(p *provider, id proto.ExecutionID) {
 	p.n.after(p.w().latency(), func() error { // guests take a moment to die
 		delete(l.guests, id)
 		if p.w().cfg.Bug != LeaksSlots {
-			p.book.Done(p.n.now(), l.award.Lease, id, false)
+			p.book.Done(p.n.now(), l.award.Lease, id, scheduler.Result{})
 		}
 		l.end.send(failMsg{id, proto.ReasonCancelled})
 		p.trash.drop(openKey(scheduler.Ref{Lease: l.award.Lease, Execution: id}))
@@ -101,13 +115,13 @@ func (p *provider) finish(l *lent, a proto.Assignment) error {
 			return err
 		}
 		delete(l.guests, a.Execution)
-		p.book.Done(p.n.now(), l.award.Lease, a.Execution, false)
+		p.book.Done(p.n.now(), l.award.Lease, a.Execution, scheduler.Result{})
 		l.end.send(failMsg{a.Execution, proto.ReasonDisk})
 		p.startNext()
 		return nil
 	}
 	delete(l.guests, a.Execution)
-	p.book.Done(p.n.now(), l.award.Lease, a.Execution, true)
+	p.book.Done(p.n.now(), l.award.Lease, a.Execution, scheduler.Result{Kept: true})
 	if p.w().cfg.Bug != AnswersFirst {
 		p.answer(l, r)
 	}

@@ -20,6 +20,7 @@ const (
 	keyLease    = "l/"
 	keyExec     = "x/"
 	keyEvidence = "e/"
+	keySpeeds   = "speeds"
 )
 
 func taskKey(prefix string, i int) string { return fmt.Sprintf("%s%06d", prefix, i) }
@@ -42,6 +43,7 @@ type requester struct {
 	tasks   map[proto.ExecutionID]int
 	held    map[proto.ExecutionID]*taken // answers that are held, for the receipt
 	local   map[proto.ExecutionID]bool
+	speeds  *scheduler.Speeds
 	evident int
 	wake    int // of which wake-up is the last
 	over    bool
@@ -87,12 +89,46 @@ func (q *requester) boot() error {
 	q.job = scheduler.NewJob(q.n.now(), scheduler.JobConfig{
 		Self: q.n.id, Announcement: q.w().announcement(), Tasks: cfg.Tasks, Checkers: cfg.Checkers, LocalSlots: cfg.LocalSlots,
 		LocalEngine: engine(), Timeout: cfg.Timeout, Grace: cfg.Grace, Epoch: epoch, Startup: 10 * time.Second,
-		StandIn: q.n.now().Add(time.Hour), Rand: rand.New(rand.NewPCG(cfg.Seed, q.run)),
+		StandIn: q.n.now().Add(time.Hour), QueueTimeout: 5 * time.Minute, Rand: rand.New(rand.NewPCG(cfg.Seed, q.run)),
+		Hedge: hedging(cfg), Speeds: q.loadSpeeds(), Budget: scheduler.HedgeBudget(), Kind: kind(),
 	})
 	q.evident = len(d.scan(keyEvidence))
 	q.restore()
 	q.n.after(q.w().between(0, time.Second), q.meet)
+	q.n.after(time.Second, q.saveSpeeds)
 	return q.step()
+}
+
+func hedging(cfg Config) scheduler.HedgePolicy {
+	if cfg.Hedge {
+		return scheduler.Hedging()
+	}
+	return scheduler.HedgePolicy{}
+}
+
+// kind is that of all executions.
+func kind() proto.CID { return proto.RawCID([]byte("program")) }
+
+// loadSpeeds reads what earlier runs learnt of how long executions take.
+func (q *requester) loadSpeeds() *scheduler.Speeds {
+	q.speeds = scheduler.NewSpeeds()
+	if v, ok := q.n.disk.data[keySpeeds].([]byte); ok {
+		must(q.speeds.UnmarshalBinary(v))
+	}
+	return q.speeds
+}
+
+// saveSpeeds writes it down, now and again: what came since is learnt anew.
+func (q *requester) saveSpeeds() error {
+	if q.over || !q.w().cfg.Hedge {
+		return nil
+	}
+	q.n.after(5*time.Second, q.saveSpeeds)
+	v, err := q.speeds.MarshalBinary()
+	must(err)
+	var b batch
+	b.put(keySpeeds, v)
+	return q.n.disk.commit(b, false)
 }
 
 // tidy removes what a job that is over left behind.
@@ -126,6 +162,9 @@ func (q *requester) restore() {
 	for _, k := range d.scan(keyExec) {
 		x := decode[scheduler.ExecutionRecord](d.data[k])
 		execs[x.Lease] = append(execs[x.Lease], x)
+		if x.Role == scheduler.RoleHedge {
+			q.w().keeper.saw("backup restored")
+		}
 		q.tasks[x.Execution] = x.Task
 	}
 	var leases []scheduler.LeaseRecord

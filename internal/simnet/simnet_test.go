@@ -42,7 +42,7 @@ func TestSeeds(t *testing.T) {
 	}
 	for _, what := range []string{
 		"attach taken", "attach refused", "award refused: no lease", "award refused: busy", "guest stopped", "power lost", "lease restored",
-		"write to a full disk", "result forgotten", "evidence: checked", "evidence: unchecked", "evidence: wrong", "evidence: lost", "evidence: failed",
+		"write to a full disk", "result forgotten", "hedged", "backup restored", "evidence: checked", "evidence: unchecked", "evidence: wrong", "evidence: lost", "evidence: failed",
 	} {
 		if seen[what] == 0 {
 			t.Errorf("%s: never seen; the mix does not try that", what)

@@ -63,6 +63,9 @@ func (q *requester) record(a scheduler.Actions) error {
 	for _, x := range a.Executions {
 		b.put(execKey(x.Execution), encode(x))
 		q.tasks[x.Execution] = x.Task
+		if x.Role == scheduler.RoleHedge {
+			q.w().keeper.saw("hedged")
+		}
 	}
 	for _, i := range a.Troubled {
 		if v := q.job.Task(i); v.Settlement == nil {

@@ -22,7 +22,8 @@ var reserved = []byte("!badger!")
 
 // A Batch collects puts and deletes that Commit applies together: all or
 // nothing, in the order they were added, the last one of a key winning. The zero
-// value is an empty batch. A Batch is not safe for concurrent use, and keeps the
+// value is an empty batch. One that may be beyond the limits of a batch is for
+// [DB.CommitAll]. A Batch is not safe for concurrent use, and keeps the
 // slices that it is given: change neither until Commit returned.
 type Batch struct {
 	ops   []op
@@ -48,8 +49,10 @@ func (b *Batch) Bytes() int { return b.bytes }
 
 func (b *Batch) add(o op) {
 	b.ops = append(b.ops, o)
-	b.bytes += len(o.key) + len(o.value) + opOverhead
+	b.bytes += o.size()
 }
+
+func (o op) size() int { return len(o.key) + len(o.value) + opOverhead }
 
 func (b *Batch) check() error {
 	if len(b.ops) > MaxBatchOps || b.bytes > MaxBatchBytes {

@@ -48,7 +48,7 @@ func (p *Provider) startNext() {
 		}
 		cancel()
 		delete(l.running, q.Assignment.Execution)
-		p.book.Done(p.Now(), q.Lease, q.Assignment.Execution, false)
+		p.book.Done(p.Now(), q.Lease, q.Assignment.Execution, scheduler.Result{})
 		back = append(back, scheduler.Returned{Queued: q, No: scheduler.No{Reason: proto.ReasonBusy, Detail: "the node has too much to do, or is ending"}})
 	}
 	p.mu.Unlock()
@@ -99,11 +99,12 @@ func (p *Provider) execute(ctx context.Context, l *lent, q scheduler.Queued) {
 		err = &sandbox.Failure{Reason: g.why.Reason, Detail: g.why.Detail}
 	}
 	delete(l.running, id)
-	p.book.Done(p.Now(), q.Lease, id, err == nil)
+	p.book.Done(p.Now(), q.Lease, id, scheduler.Result{Kept: err == nil, Bytes: answer.OutputSize})
 	if err != nil && !ending {
 		p.discard(workKey(l.from, l.award.Lease, id))
 	}
 	p.mu.Unlock()
+	p.startNext() // a requester that does not read holds up nobody else
 	switch {
 	case err == nil:
 		p.done.Add(1)
@@ -115,7 +116,6 @@ func (p *Provider) execute(ctx context.Context, l *lent, q scheduler.Queued) {
 		p.tellEvent(l, id, "failed", proto.ClipDetail(err.Error()))
 		p.send(l, proto.Frame{Failure: failureFrame(id, err)})
 	}
-	p.startNext()
 	p.freed()
 }
 

@@ -123,7 +123,7 @@ func (p *Provider) restore(ctx context.Context) error {
 	if b.Len() == 0 {
 		return nil
 	}
-	return p.db.Commit(ctx, &b, store.Lazy)
+	return p.db.CommitAll(ctx, &b, store.Lazy)
 }
 
 // record writes what a lease's requester was promised, before it hears of it.
@@ -186,19 +186,17 @@ func (p *Provider) empty(ctx context.Context) {
 	trash := p.trash
 	p.trash = nil
 	p.mu.Unlock()
-	for len(trash) > 0 {
-		var b store.Batch
-		n := min(len(trash), store.MaxBatchOps)
-		for _, key := range trash[:n] {
-			b.Delete(key)
-		}
-		if err := p.db.Commit(ctx, &b, store.Lazy); err != nil {
-			p.Log.Error("remove records of executions; tried again", "err", err)
-			p.mu.Lock()
-			p.trash = append(p.trash, trash...)
-			p.mu.Unlock()
-			return
-		}
-		trash = trash[n:]
+	if len(trash) == 0 {
+		return
+	}
+	var b store.Batch
+	for _, key := range trash {
+		b.Delete(key)
+	}
+	if err := p.db.CommitAll(ctx, &b, store.Lazy); err != nil {
+		p.Log.Error("remove records of executions; tried again", "err", err)
+		p.mu.Lock()
+		p.trash = append(p.trash, trash[len(trash)-b.Len():]...)
+		p.mu.Unlock()
 	}
 }

@@ -38,6 +38,7 @@ type Job struct {
 	leases     map[proto.LeaseID]*taken
 	local      map[proto.ExecutionID]context.CancelFunc
 	later      []func(*scheduler.Job) // events of the loop's own making
+	sequence   uint64                 // of the latest announcement
 	trash      [][]byte               // keys of records that the next write removes
 	ctx        context.Context        // of the loop
 	trail      trail

@@ -222,7 +222,7 @@ func (j *Job) drain() {
 // the disk.
 func (j *Job) act(a scheduler.Actions) {
 	if a.Announce > 0 {
-		j.announce(a.Announce)
+		j.announce()
 	}
 	for _, o := range a.Open {
 		j.openLease(o)
@@ -300,6 +300,9 @@ func (j *Job) commit(a scheduler.Actions) error {
 	j.deliver(due)
 	j.happenings(a, views)
 	j.core.Settled(a.Settled)
+	for _, id := range a.Gone {
+		j.part(id)
+	}
 	for _, id := range a.Close {
 		if l := j.leases[id]; l != nil {
 			l.release()
@@ -349,8 +352,9 @@ func (j *Job) retain(ctx context.Context, output proto.CID, executions []schedul
 	return nil
 }
 
-// write puts settled tasks and the job's progress on disk in one batch, or in
-// several where there are many.
+// write puts on disk, in this order: settled tasks, the removal of what is of no
+// use any more, what goes with the tasks, and the job's progress. It is one batch,
+// or several where there is much of it.
 func (j *Job) write(ctx context.Context, settled []int, d store.Durability) error {
 	var b store.Batch
 	for _, i := range settled {
@@ -358,47 +362,21 @@ func (j *Job) write(ctx context.Context, settled []int, d store.Durability) erro
 		if err != nil {
 			return err
 		}
-		if b.Bytes()+len(v) > store.MaxBatchBytes/2 || b.Len() > store.MaxBatchOps/2 {
-			if err := j.r.db.Commit(ctx, &b, store.Lazy); err != nil {
-				return err
-			}
-			b = store.Batch{}
-		}
 		b.Put(taskKey(j.id, j.phase, i), v)
-	}
-	for len(j.trash) > store.MaxBatchOps/2 {
-		var few store.Batch
-		for _, key := range j.trash[:store.MaxBatchOps/2] {
-			few.Delete(key)
-		}
-		if err := j.r.db.Commit(ctx, &b, store.Lazy); err != nil { // what was settled comes first
-			return err
-		}
-		if err := j.r.db.Commit(ctx, &few, store.Lazy); err != nil {
-			return err
-		}
-		b, j.trash = store.Batch{}, j.trash[store.MaxBatchOps/2:]
 	}
 	for _, key := range j.trash {
 		b.Delete(key)
 	}
-	j.trash = nil
 	for _, r := range j.puts {
-		if b.Bytes()+len(r.value) > store.MaxBatchBytes/2 || b.Len() > store.MaxBatchOps/2 {
-			if err := j.r.db.Commit(ctx, &b, store.Lazy); err != nil {
-				return err
-			}
-			b = store.Batch{}
-		}
 		b.Put(r.key, r.value)
 	}
-	j.puts = nil
 	p, err := json.Marshal(j.snapshot())
 	if err != nil {
 		return err
 	}
 	b.Put(jobKey(j.id, "/progress"), p)
-	return j.r.db.Commit(ctx, &b, d)
+	j.trash, j.puts = nil, nil
+	return j.r.db.CommitAll(ctx, &b, d)
 }
 
 // note brings the visible progress up to date.
@@ -455,9 +433,10 @@ func (j *Job) advance() (again bool, err error) {
 
 // announce publishes the job, and keeps the announcement for those who connect
 // later.
-func (j *Job) announce(sequence uint64) {
+func (j *Job) announce() {
 	r := j.r
-	a := r.announcement(j, j.prog, len(j.tasks), sequence+uint64(j.phase)<<32)
+	j.sequence = max(j.sequence+1, uint64(max(r.Now().UnixMilli(), 0))) // above those of earlier runs
+	a := r.announcement(j, j.prog, len(j.tasks), j.sequence)
 	env := r.Sign(proto.PurposeAnnouncement, proto.PeerID{}, overlay.AnnounceLifetime, a.Marshal())
 	r.Directory.AddHeard(r.Self, a, env, r.Now().Add(overlay.AnnounceLifetime))
 	if err := r.Net.Publish(j.ctx, overlay.TopicJobs, env); err != nil {

@@ -32,7 +32,11 @@ type taken struct {
 
 	mu       sync.Mutex // guards all below
 	up       bool       // there is a stream
+	ended    bool       // there is none, and none is being opened
 	released bool       // let go by us
+	parting  bool       // the job needs it no longer
+	ignorant bool       // its provider may hold it, and was not told that it is over
+	told     bool       // it was told
 	queue    []outgoing
 	news     chan struct{}             // something was queued; one wake-up is enough
 	tasks    map[proto.ExecutionID]int // in flight
@@ -49,7 +53,9 @@ type outgoing struct {
 // flight.
 const maxOutgoing = 8192
 
-func (j *Job) newTaken(r scheduler.LeaseRecord) *taken {
+// newTaken makes the requester's end of a lease; one that was restored is known
+// to its provider.
+func (j *Job) newTaken(r scheduler.LeaseRecord, restored bool) *taken {
 	ctx, stop := context.WithCancel(j.ctx)
 	l := &taken{
 		j: j, id: r.Lease, peer: r.Peer, price: r.Price, epoch: r.Epoch, phase: j.phase, prog: j.prog, list: j.tasks,
@@ -57,6 +63,7 @@ func (j *Job) newTaken(r scheduler.LeaseRecord) *taken {
 		tasks: make(map[proto.ExecutionID]int), answers: make(map[proto.ExecutionID]held),
 	}
 	close(l.done)
+	l.ended, l.ignorant = true, restored
 	j.leases[r.Lease] = l
 	return l
 }
@@ -71,7 +78,7 @@ type held struct {
 
 // openLease awards a lease and follows it.
 func (j *Job) openLease(o scheduler.OpenLease) {
-	l := j.newTaken(scheduler.LeaseRecord{Lease: o.Lease, Peer: o.Peer, Epoch: o.Epoch, Price: o.Price})
+	l := j.newTaken(scheduler.LeaseRecord{Lease: o.Lease, Peer: o.Peer, Epoch: o.Epoch, Price: o.Price}, false)
 	frame := proto.AwardFrame{Award: j.r.Sign(proto.PurposeAward, o.Peer, overlay.AnswerLife, proto.Award{
 		Job: j.id, Lease: o.Lease, Epoch: o.Epoch, Slots: o.Slots, Price: o.Price, Grace: j.r.grace, Silence: j.r.silence,
 		Program: j.prog, Trace: j.spec.Trace,
@@ -107,10 +114,12 @@ const tooManyLeases = "too many leases at once"
 func (j *Job) connect(l *taken, first proto.Frame, refused func(*scheduler.Job)) {
 	done := make(chan struct{})
 	l.done = done
+	l.begins(true)
 	j.r.noteLease(j.id, l.peer, 1)
 	if j.r.Workers.Try(func(context.Context) { l.run(first, done) }) {
 		return
 	}
+	l.begins(false)
 	close(done)
 	j.r.noteLease(j.id, l.peer, -1)
 	j.soon(refused)
@@ -148,7 +157,7 @@ func (l *taken) run(first proto.Frame, done chan struct{}) {
 	defer close(done)
 	defer j.r.noteLease(j.id, l.peer, -1)
 	end := l.follow(first)
-	l.down()
+	l.down(end)
 	j.post(func(core *scheduler.Job) {
 		l.over(core, end, first.Attach != nil)
 	})
@@ -176,6 +185,9 @@ func (l *taken) over(core *scheduler.Job, end ending, attach bool) {
 	if !attach || !broken { // else it is known to be away
 		l.happened(end.words(broken && core.Holds(l.peer, l.id)))
 	}
+	if !core.Holds(l.peer, l.id) {
+		j.part(l.id)
+	}
 	if j.leases[l.id] == l && !(broken && core.Holds(l.peer, l.id)) && (end.no != nil || l.settled()) {
 		delete(j.leases, l.id)
 		l.stop()
@@ -184,10 +196,14 @@ func (l *taken) over(core *scheduler.Job, end ending, attach bool) {
 
 // down notes that the stream is over. Of what waited to be sent only receipts are
 // of use to the next.
-func (l *taken) down() {
+func (l *taken) down(end ending) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.up = false
+	l.up, l.ended = false, true
+	l.ignorant = l.ignorant && !l.told && end.no == nil && (end.err != nil || l.released)
+	if l.parting {
+		l.bye()
+	}
 	l.queue = slices.DeleteFunc(l.queue, func(o outgoing) bool { return o.receipt == proto.ExecutionID{} })
 }
 
@@ -204,10 +220,13 @@ func (l *taken) follow(first proto.Frame) (end ending) {
 	}
 	defer s.Reset()
 	s.SetIdle(overlay.LeaseSilence)
+	l.asked()
 	if err := s.Send(first.Marshal()); err != nil {
 		return ending{err: err}
 	}
+	wait := context.AfterFunc(l.ctx, s.Reset) // nobody waits for a reply once the job is over
 	reply, err := overlay.RecvFrame(s)
+	wait()
 	switch {
 	case err != nil:
 		return ending{err: err, fault: errors.Is(err, proto.ErrMalformed)}
@@ -319,6 +338,9 @@ func (l *taken) flush(s *p2p.Stream) {
 	}
 	s.SetIdle(time.Second)
 	if s.Send(append(batch, proto.Frame{Release: true}.Marshal())...) == nil {
+		l.mu.Lock()
+		l.told = true
+		l.mu.Unlock()
 		s.Close()
 	} else {
 		s.Reset()
@@ -468,9 +490,11 @@ func (l *taken) takeAnswer(s *p2p.Stream, f *proto.AnswerFrame) error {
 			Output: a.Output, Engine: a.Engine, Result: a.Outcome, ExitCode: a.ExitCode, Trap: a.Trap, CPU: a.CPU, Wall: a.Wall,
 		})
 		switch {
-		case wanted && malformed != nil:
+		case !wanted:
+			l.drop(a.Execution)
+		case malformed != nil:
 			core.FetchFailed(now, a.Execution, proto.ClipDetail(malformed.Error()))
-		case wanted && complete:
+		case complete:
 			core.Held(now, index, a.Output)
 		}
 	})
@@ -497,9 +521,13 @@ func (l *taken) keepBlocks(bs []proto.Block) []content.Block {
 	for i, b := range bs {
 		list[i] = content.Block{CID: b.CID, Data: b.Data}
 	}
-	if err := l.j.r.content().PutMany(l.ctx, list); err != nil {
+	err := l.j.r.content().PutMany(l.ctx, list)
+	switch {
+	case errors.Is(err, content.ErrMismatch), errors.Is(err, content.ErrTooLarge):
 		l.j.r.Net.Misbehaved(l.peer, "blocks that do not match their ids")
 		return nil
+	case err != nil:
+		return nil // they are fetched, where they are needed
 	}
 	return list
 }

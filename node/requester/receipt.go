@@ -29,7 +29,7 @@ func (j *Job) receipts(settled []int) (dues []due) {
 			if !ok {
 				continue
 			}
-			if e.State == scheduler.ExecWrong || e.State == scheduler.ExecLost {
+			if e.State != scheduler.ExecAnswered {
 				l.drop(e.ID)
 				continue
 			}

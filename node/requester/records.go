@@ -35,6 +35,7 @@ type jobRecord struct {
 	InputBytes int64 `json:"input_bytes,omitempty"` // of the largest task
 
 	progress progress
+	leases   []partingKey // on disk when the job was read
 }
 
 // A progress is the part of a job that changes; it has a key of its own.
@@ -92,6 +93,11 @@ func loadJobs(db *store.DB) (records []jobRecord, err error) {
 			}
 			if records[i].progress.Version > recordVersion {
 				return fmt.Errorf("progress of job %s: %w", id, ErrNewer)
+			}
+		default:
+			i, known := at[id]
+			if phase, lease, ok := parseLeaseKey(rest); ok && known {
+				records[i].leases = append(records[i].leases, partingKey{id, phase, lease})
 			}
 		}
 		return nil

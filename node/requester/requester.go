@@ -84,6 +84,7 @@ type Requester struct {
 	budget     *scheduler.Budget // of all jobs together
 
 	savedSpeeds string // as it is on disk; Run's
+	parts       partings
 	meters      Meters
 	counts      *counts
 	events      *eventlog.Log
@@ -106,6 +107,7 @@ func Open(ctx context.Context, c *overlay.Local, cfg Config) (*Requester, error)
 		fetch: cfg.Fetch, standIn: cfg.StandIn, grace: cfg.Grace, silence: cfg.Silence,
 		hedge: cfg.Hedge, logs: cfg.Logs, speeds: scheduler.NewSpeeds(), budget: scheduler.HedgeBudget(),
 		jobs: make(map[proto.JobID]*Job), starts: make(chan *Job, 64), // a burst of submissions
+		parts:   partings{open: make(map[partingKey]*parting)},
 		leasing: make(map[string]map[proto.PeerID]int), meters: cfg.Meters, counts: newCounts(),
 		events: cfg.Events, keep: cfg.KeepJobs, keepMost: cfg.KeepJobsMost,
 	}
@@ -135,6 +137,7 @@ func (r *Requester) Run(ctx context.Context) error {
 	r.mu.Unlock()
 	if r.Net != nil {
 		g.Go(func() error { return r.sweepAlways(ctx) })
+		g.Go(func() error { return r.partAlways(ctx) })
 	}
 	g.Go(func() error {
 		tick := time.NewTicker(speedsEvery)
@@ -178,7 +181,13 @@ func (r *Requester) load(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("job record: %w", err)
 		}
-		r.add(r.newJob(id, spec, rec))
+		j := r.newJob(id, spec, rec)
+		r.add(j)
+		for _, key := range rec.leases {
+			if j.Ended() || key.phase != rec.progress.Phase {
+				r.part(key)
+			}
+		}
 	}
 	return nil
 }

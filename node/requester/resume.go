@@ -90,29 +90,15 @@ func (j *Job) recordAssigned(a scheduler.Actions) error {
 		return nil
 	}
 	var b store.Batch
-	put := func(key, value []byte) error {
-		if b.Len() >= store.MaxBatchOps/2 || b.Bytes()+len(value) > store.MaxBatchBytes/2 {
-			if err := j.r.db.Commit(context.WithoutCancel(j.ctx), &b, store.Lazy); err != nil {
-				return err
-			}
-			b = store.Batch{}
-		}
-		b.Put(key, value)
-		return nil
-	}
 	for _, l := range a.Leases {
 		v, err := json.Marshal(l)
 		if err != nil {
 			return err
 		}
-		if err := put(leaseKey(j.id, j.phase, l.Lease), v); err != nil {
-			return err
-		}
+		b.Put(leaseKey(j.id, j.phase, l.Lease), v)
 	}
 	for _, e := range a.Executions {
-		if err := put(executionKey(j.id, j.phase, e.Execution), executionValue(e)); err != nil {
-			return err
-		}
+		b.Put(executionKey(j.id, j.phase, e.Execution), executionValue(e))
 	}
 	for _, i := range a.Troubled {
 		view := j.core.Task(i)
@@ -123,20 +109,15 @@ func (j *Job) recordAssigned(a scheduler.Actions) error {
 		if err != nil {
 			return err
 		}
-		if err := put(taskKey(j.id, j.phase, i), v); err != nil {
-			return err
-		}
+		b.Put(taskKey(j.id, j.phase, i), v)
 	}
-	return j.r.db.Commit(context.WithoutCancel(j.ctx), &b, store.Lazy)
+	return j.r.db.CommitAll(context.WithoutCancel(j.ctx), &b, store.Lazy)
 }
 
 // discard notes which records are of no use any more.
 func (j *Job) discard(a scheduler.Actions) {
 	for _, e := range a.Over {
 		j.trash = append(j.trash, executionKey(j.id, j.phase, e))
-	}
-	for _, l := range a.Gone {
-		j.trash = append(j.trash, leaseKey(j.id, j.phase, l))
 	}
 }
 
@@ -191,11 +172,20 @@ func (j *Job) resumeLeases(now time.Time) error {
 	slices.SortFunc(leases, func(a, b scheduler.LeaseRecord) int { return cmp.Compare(b.Epoch, a.Epoch) })
 	for _, r := range leases {
 		j.core.RestoreLease(now, r, byLease[r.Lease])
-		if j.core.Holds(r.Peer, r.Lease) {
-			l := j.newTaken(r)
-			for _, x := range byLease[r.Lease] {
-				l.expect(x.Execution, x.Task)
-			}
+		if !j.core.Holds(r.Peer, r.Lease) {
+			j.r.part(partingKey{j.id, j.phase, r.Lease})
+			delete(byLease, r.Lease)
+			continue
+		}
+		l := j.newTaken(r, true)
+		for _, x := range byLease[r.Lease] {
+			l.expect(x.Execution, x.Task)
+		}
+		delete(byLease, r.Lease)
+	}
+	for _, answered := range byLease { // their lease went before their tasks were settled
+		for _, x := range answered {
+			j.trash = append(j.trash, executionKey(j.id, j.phase, x.Execution))
 		}
 	}
 	return err

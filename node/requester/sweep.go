@@ -105,14 +105,9 @@ func keysOf(db *store.DB, prefix []byte) (keys [][]byte, err error) {
 
 // remove removes records in order, in as many batches as it takes.
 func (r *Requester) remove(ctx context.Context, keys [][]byte) error {
-	for some := range slices.Chunk(keys, store.MaxBatchOps/2) {
-		var b store.Batch
-		for _, k := range some {
-			b.Delete(k)
-		}
-		if err := r.db.Commit(ctx, &b, store.Lazy); err != nil {
-			return err
-		}
+	var b store.Batch
+	for _, k := range keys {
+		b.Delete(k)
 	}
-	return nil
+	return r.db.CommitAll(ctx, &b, store.Lazy)
 }
