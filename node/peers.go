@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/mustermesh/muster/internal/store"
 )
@@ -24,6 +25,8 @@ func (n *node) savedPeers() (addrs []string) {
 	return addrs
 }
 
+// savePeers writes where peers were met. That the disk is full ends nothing: it is
+// tried again.
 func (n *node) savePeers(ctx context.Context) error {
 	if n.Net == nil {
 		return nil
@@ -38,7 +41,12 @@ func (n *node) savePeers(ctx context.Context) error {
 	}
 	var b store.Batch
 	b.Put([]byte(savedKey), v)
-	return n.db.Commit(ctx, &b, store.Lazy)
+	err = n.db.Commit(ctx, &b, store.Lazy)
+	if errors.Is(err, store.ErrDiskFull) {
+		n.Log.Error("the addresses of peers are not saved; tried again", "err", err)
+		return nil
+	}
+	return err
 }
 
 // counters gives what happened since the start, for status and benchmarks.

@@ -248,9 +248,6 @@ func (j *Job) finish(e *exec, s ExecState, reason proto.Reason, detail string) {
 		j.doubted--
 	}
 	e.state, e.reason, e.detail, e.ended = s, reason, detail, j.now
-	if s != ExecDeclined {
-		j.moved = j.now
-	}
 	j.live--
 	if e.local {
 		j.localBusy--

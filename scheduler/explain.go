@@ -104,8 +104,8 @@ func (j *Job) Explain(now time.Time) Explanation {
 		}
 	}
 	waits := !j.state.Ended() && !j.moving()
-	if waits && j.cfg.QueueTimeout > 0 {
-		x.Expires = j.since.Add(j.cfg.QueueTimeout)
+	if waits && j.live == 0 && j.cfg.QueueTimeout > 0 {
+		x.Expires = j.expires()
 	}
 	x.Why = j.sentence(waits, x.Peers)
 	if waits || j.state == Expired {
@@ -174,7 +174,7 @@ func obstacles(peers []PeerWhy) string {
 		order[i] = fmt.Sprintf("%s (%d)", o, counts[o])
 	}
 	if more := len(order) - maxObstacles; more > 0 {
-		order = append(order[:maxObstacles], fmt.Sprintf("and for %s more", countText(more, "reason")))
+		order = append(order[:maxObstacles], "and "+countText(more, "other reason"))
 	}
 	return strings.Join(order, ", ")
 }

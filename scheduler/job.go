@@ -89,7 +89,10 @@ type Job struct {
 	state  State
 	reason string
 	since  time.Time // of the last progress
-	moved  time.Time // when an execution was last under way that is not any more
+
+	stepped  time.Time     // the last step
+	underWay bool          // executions or fetches were, after that step
+	worked   time.Duration // since the last progress, with something under way
 
 	tasks    []*task
 	settled  int
@@ -168,7 +171,7 @@ func (j *Job) State() (State, string) { return j.state, j.reason }
 // at notes that an event happened at now.
 func (j *Job) at(now time.Time) { j.now, j.event = now, true }
 
-func (j *Job) progress() { j.since = j.now }
+func (j *Job) progress() { j.since, j.worked = j.now, 0 }
 
 // Cancel ends the job on its requester's word.
 func (j *Job) Cancel(now time.Time, reason string) {

@@ -278,7 +278,7 @@ type LentLease struct {
 // A LentWork is what a provider must find again of an execution.
 type LentWork struct {
 	Assignment proto.Assignment
-	Deaths     int  // restarts of the provider while it waited or ran
+	Deaths     int    // restarts of the provider while it waited or ran
 	Result     bool   // it is over, and its result is kept
 	Bytes      uint64 // of its result
 }

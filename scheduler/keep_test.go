@@ -47,7 +47,7 @@ func TestALeaseOutlivesItsStream(t *testing.T) {
 		if !slices.Equal(got.Standings, want) || len(got.Stop) != 0 {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
-		i.now = i.now.Add(time.Hour)
+		i.now = i.now.Add(50 * time.Minute)
 		if s := i.Sweep(i.now); len(s.Stop)+len(s.Forget) != 0 {
 			t.Errorf("swept %+v though the requester is back", s)
 		}
@@ -119,13 +119,24 @@ func TestALeaseOutlivesItsStream(t *testing.T) {
 		}
 		i.Done(i.now, proto.LeaseID{1}, es[1], Result{})
 		i.takes(p1, newer)
-		_, no := i.Attach(i.now, p1, proto.Attach{Lease: proto.LeaseID{1}, Epoch: 1})
-		i.wantRefusal(no, proto.ReasonNoLease)
 		if s := i.Sweep(i.now.Add(59 * time.Second)); len(s.Forget) != 0 {
 			t.Errorf("forgets %v within the grace", s.Forget)
 		}
 		if s := i.Sweep(i.now.Add(time.Minute)); !slices.Equal(s.Forget, []Ref{{proto.LeaseID{1}, es[0]}}) {
 			t.Errorf("after the grace: forgets %v", s.Forget)
+		}
+	})
+	t.Run("what a newer award ended is given up when its requester asks for it no more", func(t *testing.T) {
+		i, es := setup(t)
+		newer := award(2, func(a *proto.Award) { a.Job, a.Epoch = proto.JobID{1}, 2 })
+		i.wantRefusal(i.Award(i.now, Client{ID: p1}, newer), proto.ReasonBusy)
+		i.Sweep(i.now)
+		i.Done(i.now, proto.LeaseID{1}, es[1], Result{})
+		i.takes(p1, newer)
+		_, no := i.Attach(i.now, p1, proto.Attach{Lease: proto.LeaseID{1}, Epoch: 1})
+		i.wantRefusal(no, proto.ReasonNoLease)
+		if s := i.Sweep(i.now); !slices.Equal(s.Forget, []Ref{{proto.LeaseID{1}, es[0]}}) {
+			t.Errorf("forgets %v", s.Forget)
 		}
 	})
 	t.Run("a result is kept until its requester acknowledges it", func(t *testing.T) {

@@ -14,9 +14,13 @@ func (j *Job) Step(now time.Time) Actions {
 		j.unseen = j.begun.len() // what could not be placed may be placed now
 	}
 	j.wake, j.recheck, j.event = time.Time{}, time.Time{}, false
+	if j.underWay {
+		j.worked += j.now.Sub(later(j.stepped, j.since))
+	}
 	if !j.state.Ended() {
 		j.plan()
 	}
+	j.stepped, j.underWay = j.now, j.live > 0 || j.fetching > 0
 	if !j.state.Ended() {
 		j.wakeAt(j.overdueAt)
 		j.wakeAt(j.hedge.wake(j.now))
@@ -136,6 +140,10 @@ func (j *Job) biddingOver() bool {
 // moving tells whether anything is under way.
 func (j *Job) moving() bool { return j.live > j.doubted || j.fetching > 0 }
 
+// expires is when a job has waited too long if nothing happens: time in which
+// something was under way does not count.
+func (j *Job) expires() time.Time { return j.since.Add(j.worked + j.cfg.QueueTimeout) }
+
 // waitForBids says why nothing moves, and ends the job when it waited too long.
 func (j *Job) waitForBids() {
 	if j.moving() { // what an earlier run began
@@ -144,7 +152,7 @@ func (j *Job) waitForBids() {
 	}
 	why := j.Why(j.now)
 	if j.cfg.QueueTimeout > 0 && j.live == 0 { // else a provider may come back, within the grace of its lease
-		until := later(j.since, j.moved).Add(j.cfg.QueueTimeout)
+		until := j.expires()
 		if !j.now.Before(until) {
 			j.end(Expired, fmt.Sprintf("no progress for %s: %s", j.cfg.QueueTimeout, why))
 			return

@@ -100,10 +100,9 @@ func (d *doctor) examine(ctx context.Context, cfg node.Config, r *report) error 
 
 // tell prints the report; a problem in it is the error.
 func (d *doctor) tell(r *report) error {
-	out, people := d.a.out, func(w io.Writer) { r.write(d.a.page(w)) }
+	people := func(w io.Writer) { r.write(d.a.page(w)) }
 	if d.bundle == "-" {
-		out = d.a.err // the archive has standard output
-		people(out)
+		people(d.a.err) // the archive has standard output
 	} else if err := d.a.print(r.document(), people); err != nil {
 		return err
 	}
@@ -121,7 +120,6 @@ func (d *doctor) tell(r *report) error {
 // A report is what an examination found.
 type report struct {
 	findings   []*api.Finding
-	missing    []string // areas that nothing is known of
 	whyMissing string
 	bundle     *bundle // nil if none was written
 }

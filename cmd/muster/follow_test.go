@@ -21,7 +21,6 @@ var errBroken = connect.NewError(connect.CodeUnavailable, errors.New("broken"))
 type scripted struct {
 	connections [][]step
 	asked       []*api.JobLogsRequest
-	ctx         context.Context
 }
 
 // A step is a chunk after a while, or the error that ends the connection.

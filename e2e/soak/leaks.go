@@ -64,8 +64,8 @@ func (s *soak) checkNodes(ctx context.Context) error {
 }
 
 // leftover: a provider that never heard that its result was taken keeps it for
-// the grace that it was asked for, half an hour. That is told, and fails a
-// strict run.
+// the grace that it was asked for, half an hour. That fails a run, or is told of
+// one that is not strict.
 func (s *soak) leftover(err error) error {
 	if err == nil || s.strict {
 		return err

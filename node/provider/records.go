@@ -51,6 +51,9 @@ func parseWork(e proto.ExecutionID, v []byte) (w scheduler.LentWork, err error) 
 		return w, ErrNewer
 	case len(v) > 1 && v[1] == workResult:
 		w.Assignment.Execution, w.Result = e, true
+		if a, err := proto.ParseAnswer(v[2:]); err == nil { // else its requester hears that it is malformed
+			w.Bytes = a.OutputSize
+		}
 		return w, nil
 	case len(v) < 3:
 		return w, proto.ErrMalformed

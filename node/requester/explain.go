@@ -12,18 +12,13 @@ import (
 	"github.com/mustermesh/muster/scheduler"
 )
 
-// maxKeptPeers is how many peers are kept of the explanation of a job that
-// ended: what fits well into one record.
-const maxKeptPeers = 512
-
 // keepExplanation has the last write of a job take along why it ended so.
 func (j *Job) keepExplanation() error {
 	x := j.core.Explain(j.r.Now())
-	x.Peers = x.Peers[:min(len(x.Peers), maxKeptPeers)]
 	if j.phase == phaseReduce {
 		x.Why, x.Troubled = ofReduction(x.Why), nil
 	}
-	v, err := json.Marshal(x)
+	v, err := marshalExplanation(x)
 	if err != nil {
 		return err
 	}
@@ -86,6 +81,9 @@ func (j *Job) past() (x scheduler.Explanation, troubled []scheduler.TaskView, er
 	case err == nil:
 		if err := json.Unmarshal(v, &x); err != nil {
 			return x, nil, fmt.Errorf("explanation of job %s: %w", j.id, err)
+		}
+		if x.Left > 0 {
+			x.Why += fmt.Sprintf(" Of the peers that it heard of, %d more are not on record.", x.Left)
 		}
 	case !errors.Is(err, store.ErrNotFound):
 		return x, nil, err

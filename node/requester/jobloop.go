@@ -358,7 +358,7 @@ func (j *Job) retain(ctx context.Context, output proto.CID, executions []schedul
 func (j *Job) write(ctx context.Context, settled []int, d store.Durability) error {
 	var b store.Batch
 	for _, i := range settled {
-		v, err := json.Marshal(j.core.Task(i))
+		v, err := marshalTask(j.core.Task(i))
 		if err != nil {
 			return err
 		}

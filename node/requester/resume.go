@@ -105,7 +105,7 @@ func (j *Job) recordAssigned(a scheduler.Actions) error {
 		if view.Settlement != nil {
 			continue // it is written with its result
 		}
-		v, err := json.Marshal(view)
+		v, err := marshalTask(view)
 		if err != nil {
 			return err
 		}

@@ -28,6 +28,8 @@ func (r *Requester) loadSpeeds() {
 	}
 }
 
+// saveSpeeds writes what was learnt. That the disk is full ends nothing: it is
+// tried again.
 func (r *Requester) saveSpeeds(ctx context.Context) error {
 	v, err := r.speeds.MarshalBinary()
 	if err != nil {
@@ -38,7 +40,12 @@ func (r *Requester) saveSpeeds(ctx context.Context) error {
 	}
 	var b store.Batch
 	b.Put([]byte(speedsKey), v)
-	if err := r.db.Commit(ctx, &b, store.Lazy); err != nil {
+	err = r.db.Commit(ctx, &b, store.Lazy)
+	if errors.Is(err, store.ErrDiskFull) {
+		r.Log.Error("what was learnt of peers' speed is not saved; tried again", "err", err)
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	r.savedSpeeds = string(v)
