@@ -49,7 +49,8 @@ func (n *node) savePeers(ctx context.Context) error {
 	return err
 }
 
-// counters gives what happened since the start, for status and benchmarks.
+// counters gives what happened since the start, for status and benchmarks; and how
+// many leases are over whose providers have yet to hear it.
 func (n *node) counters() map[string]uint64 {
 	s := n.db.Stats()
 	made, checked := n.Signatures()
@@ -63,6 +64,7 @@ func (n *node) counters() map[string]uint64 {
 	if n.Net == nil {
 		return out
 	}
+	out["leases.parting"] = uint64(n.requester.Partings())
 	stats := n.Net.Stats()
 	out["net.bytes_in"], out["net.bytes_out"] = stats.BytesIn, stats.BytesOut
 	out["net.misbehaved"] = stats.Misbehaved

@@ -36,13 +36,11 @@ func (s *soak) checkNodes(ctx context.Context) error {
 		errs = append(errs, eventually(ctx, settleLimit, func() error { return s.idle(ctx, n) }))
 	}
 	errs = append(errs, eventually(ctx, settleLimit, s.noFiles))
-	limit := keepLimit
 	if s.brief {
-		limit = time.Second
 		s.say("NOT CHECKED: whether warm sandboxes end while their daemons go on")
 	}
 	keeps := make(map[*mesh.Node]error)
-	_ = eventually(ctx, limit, func() (err error) { // what is left then is told of each
+	_ = eventually(ctx, keepLimit, func() (err error) { // what is left then is told of each
 		for _, n := range nodes {
 			keeps[n] = keepsNothing(ctx, n)
 			err = errors.Join(err, keeps[n])
@@ -117,7 +115,8 @@ func (s *soak) idle(ctx context.Context, n *mesh.Node) error {
 	return nil
 }
 
-// keepsNothing: a node keeps neither a lease nor a result.
+// keepsNothing: a node keeps neither a lease nor a result, nor a lease of its own
+// that it has yet to tell the end of.
 func keepsNothing(ctx context.Context, n *mesh.Node) error {
 	r, err := n.API(1).ProviderStatus(ctx, connect.NewRequest(&api.ProviderStatusRequest{}))
 	if err != nil {
@@ -125,6 +124,13 @@ func keepsNothing(ctx context.Context, n *mesh.Node) error {
 	}
 	if r.Msg.Leases+r.Msg.Kept != 0 {
 		return fmt.Errorf("node %s has %d leases and keeps %d results; want none", n.Name, r.Msg.Leases, r.Msg.Kept)
+	}
+	st, err := n.API(1).Status(ctx, connect.NewRequest(&api.StatusRequest{}))
+	if err != nil {
+		return fmt.Errorf("node %s: %w", n.Name, err)
+	}
+	if left := st.Msg.Counters["leases.parting"]; left != 0 {
+		return fmt.Errorf("node %s has %d leases whose end is not told; want none", n.Name, left)
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ func main() {
 	flag.DurationVar(&s.limit, "limit", 12*time.Minute, "how long it may take in all")
 	flag.DurationVar(&s.quiet, "quiet", 90*time.Second, "after how long without a settled task it counts as stuck")
 	flag.DurationVar(&s.pause, "pause", 4*time.Second, "how long from one kill to the next, on average; 0: no kills")
-	flag.BoolVar(&s.brief, "brief", false, "do not wait at the end for what takes its time: warm sandboxes, late receipts")
+	flag.BoolVar(&s.brief, "brief", false, "do not wait at the end for warm sandboxes to end")
 	flag.BoolVar(&s.strict, "strict", true, "let no provider keep a result at the end, not even one of which it never heard that it was taken")
 	flag.StringVar(&s.muster, "muster", "bin/muster", "the muster to run; make build makes it")
 	flag.StringVar(&s.guest, "guest", "examples/bin/wordcount.wasm", "the program for the mesh; make examples makes it")

@@ -50,15 +50,15 @@ type Log struct {
 	await bool          // somebody has news
 }
 
-// numberBits is how many events one second has numbers for; so they stay below
-// 2^53, which is as far as every reader of JSON counts.
-const numberBits = 20
+// numberBits is how many events one millisecond has numbers for; so they stay
+// below 2^53, which is as far as every reader of JSON counts.
+const numberBits = 10
 
 // New makes a log of at most size events, above zero, whose numbers begin above
-// those of every log that was made a second or more before: they grow over
+// those of every log that was made a millisecond or more before: they grow over
 // restarts, as long as the clock does.
 func New(size int, now time.Time) *Log {
-	base := uint64(max(now.Unix(), 0)) << numberBits
+	base := uint64(max(now.UnixMilli(), 0)) << numberBits
 	return &Log{base: base, last: base, ring: make([]Event, size), news: make(chan struct{})}
 }
 

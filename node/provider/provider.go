@@ -119,7 +119,7 @@ func (p *Provider) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			p.empty(context.WithoutCancel(ctx))
+			p.Sweep(context.WithoutCancel(ctx)) // so that no record is left of what is over
 			return nil
 		case <-tick.C:
 			p.Sweep(ctx)

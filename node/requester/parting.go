@@ -128,6 +128,13 @@ func (p *partings) over(key partingKey) {
 	p.trash = append(p.trash, leaseKey(key.job, key.phase, key.lease))
 }
 
+// Partings gives the number of leases that are over and still on record.
+func (r *Requester) Partings() int {
+	r.parts.mu.Lock()
+	defer r.parts.mu.Unlock()
+	return len(r.parts.open) + len(r.parts.trash)
+}
+
 // parted notes that the provider of a lease knows that it is over.
 func (r *Requester) parted(key partingKey) {
 	r.parts.mu.Lock()
