@@ -177,7 +177,15 @@ func (r *Requester) emptyParted(ctx context.Context) error {
 	for _, key := range trash {
 		b.Delete(key)
 	}
-	return r.db.CommitAll(ctx, &b, store.Lazy)
+	err := r.db.CommitAll(ctx, &b, store.Lazy)
+	if errors.Is(err, store.ErrDiskFull) {
+		r.Log.Error("records of leases that are over are not removed; tried again", "err", err)
+		r.parts.mu.Lock()
+		r.parts.trash = append(r.parts.trash, trash[len(trash)-b.Len():]...)
+		r.parts.mu.Unlock()
+		return nil
+	}
+	return err
 }
 
 // due gives the partings to try now, and gives up those whose grace is over.

@@ -2,6 +2,7 @@ package requester
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -18,7 +19,11 @@ func (r *Requester) sweepAlways(ctx context.Context) error {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
-		if err := r.Sweep(ctx); err != nil && ctx.Err() == nil {
+		switch err := r.Sweep(ctx); {
+		case err == nil || ctx.Err() != nil:
+		case errors.Is(err, store.ErrDiskFull):
+			r.Log.Error("old jobs are not removed; tried again", "err", err)
+		default:
 			return fmt.Errorf("remove old jobs: %w", err)
 		}
 		select {
