@@ -14,7 +14,7 @@ var (
 
 // miscInstruction checks an instruction behind the prefix 0xfc that began at at.
 func (c *checker) miscInstruction(at int) {
-	n := c.r.u32()
+	n := c.r.second()
 	if int64(n) < int64(len(misc)) {
 		c.plainInstruction(&misc[n])
 		return

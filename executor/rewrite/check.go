@@ -9,6 +9,12 @@ type origin int32
 const (
 	fromBits   origin = -1 // all machines agree on them, and they must stay as they are
 	fromNumber origin = -2 // it is no NaN, whatever floats it is taken for
+
+	// Of integers, where an engine may take a wrong branch (see compare):
+	fromAny  origin = -3  // of a block, or unreachable
+	fromZero origin = -4  // the constant 0
+	fromAnd  origin = -5  // the result of an and
+	fromSlot origin = -16 // the value of local 0; below, of the others
 )
 
 // A value is what validation knows of an operand.
@@ -48,11 +54,12 @@ type checker struct {
 	live   bool // what follows can be reached
 	slots  int  // of the operands
 	most   int  // slots, ever
+	sum    int  // locals of all functions so far
 	plan
 }
 
 // maxNesting is how many blocks may be open in one function.
-const maxNesting = 1 << 17
+const maxNesting = 10_000
 
 // function checks the body of function number i of those that are not imported.
 func (c *checker) function(i int) error {
@@ -96,6 +103,9 @@ func (c *checker) readLocals() {
 	case all > maxLocals:
 		c.r.fail(ErrUnsupported, "a function has %d locals, more than %d", all, maxLocals)
 	}
+	if c.sum += len(c.locals); c.sum > sumLocals+perByte*c.m.size {
+		c.r.fail(ErrUnsupported, "its functions have too many locals: more than %d", sumLocals+perByte*c.m.size)
+	}
 }
 
 func (c *checker) invalid(format string, args ...any) { c.r.fail(ErrInvalid, format, args...) }
@@ -106,9 +116,9 @@ func (c *checker) push(t valType, from origin) {
 	c.most = max(c.most, c.slots)
 }
 
-func (c *checker) pushAll(types []valType) {
+func (c *checker) pushAll(types []valType, from origin) {
 	for _, t := range types {
-		c.push(t, fromBits)
+		c.push(t, from)
 	}
 }
 
@@ -119,7 +129,7 @@ func (c *checker) pop(want valType) value {
 		if !f.stuck {
 			c.invalid("type mismatch: an operand is missing")
 		}
-		return value{want, fromBits}
+		return value{want, fromAny}
 	}
 	v := c.stack[len(c.stack)-1]
 	c.stack = c.stack[:len(c.stack)-1]
@@ -145,7 +155,7 @@ func (c *checker) open(code byte, sig funcType) {
 		return
 	}
 	c.frames = append(c.frames, frame{code: code, sig: sig, base: len(c.stack), live: c.live})
-	c.pushAll(sig.params)
+	c.pushAll(sig.params, fromAny)
 }
 
 // close ends the innermost frame and gives it.

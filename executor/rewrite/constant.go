@@ -45,7 +45,7 @@ func (m *module) constantValue(r *reader, code byte) valType {
 	case opGlobalGet:
 		return m.constantGlobal(r)
 	case opVector:
-		if r.u32() == vectorConst {
+		if r.second() == vectorConst {
 			r.take(16)
 			return typeV128
 		}

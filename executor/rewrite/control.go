@@ -23,7 +23,7 @@ func (c *checker) control(code byte, at int) {
 		c.pop(typeI32)
 		types := c.label(c.r.u32()).takes()
 		c.popAll(types)
-		c.pushAll(types)
+		c.pushAll(types, fromAny)
 		c.region(false)
 	case opBrTable:
 		c.branchTable()
@@ -69,7 +69,7 @@ func (c *checker) otherwise() {
 	f.code, f.ends, f.stuck = opElse, f.ends || c.live, false
 	c.live = f.live
 	c.frames = append(c.frames, f)
-	c.pushAll(f.sig.params)
+	c.pushAll(f.sig.params, fromAny)
 	c.region(false)
 }
 
@@ -86,7 +86,7 @@ func (c *checker) end() {
 	}
 	merges := f.targeted || f.code == opElse || f.code == opIf
 	c.live = c.live || f.ends || f.code == opIf && f.live
-	c.pushAll(f.sig.results)
+	c.pushAll(f.sig.results, fromAny)
 	switch {
 	case !c.live:
 		c.noRegion()
@@ -99,6 +99,10 @@ func (c *checker) branchTable() {
 	c.spend(costBranchTable)
 	c.pop(typeI32)
 	n := c.r.count()
+	if n > maxTargets {
+		c.r.fail(ErrUnsupported, "a br_table of %d labels, more than %d", n, maxTargets)
+		return
+	}
 	targets := make([]uint32, 0, n+1)
 	for range n + 1 {
 		targets = append(targets, c.r.u32())
@@ -165,5 +169,5 @@ func (c *checker) callIndirect() {
 func (c *checker) invoke(t funcType) {
 	c.calls = true
 	c.popAll(t.params)
-	c.pushAll(t.results)
+	c.pushAll(t.results, fromBits)
 }

@@ -136,6 +136,10 @@ func (e *emitter) code() {
 		case changeSelect:
 			e.choice(valType(c.arg))
 			at += selectLength(e.r.b[at])
+		case changeCompare:
+			if e.risky(e.comparisons[c.arg]) {
+				e.out = append(e.out, opI32Eqz, opI32Eqz)
+			}
 		case changeReturn:
 			if e.calls {
 				e.op(opBr, uint32(c.arg))

@@ -5,7 +5,15 @@ func (c *checker) instruction() {
 	at := c.r.at
 	code := c.r.byte()
 	if o := &plain[code]; o.known {
-		c.plainInstruction(o)
+		switch {
+		case isOrder(code):
+			c.compare(code, o)
+		case code == opI32And || code == opI64And:
+			c.plainInstruction(o)
+			c.stack[len(c.stack)-1].from = fromAnd
+		default:
+			c.plainInstruction(o)
+		}
 		return
 	}
 	switch code {
@@ -14,7 +22,7 @@ func (c *checker) instruction() {
 	case opI32Const, opI64Const, opF32Const, opF64Const:
 		c.constant(code)
 	case opVector:
-		n := c.r.u32()
+		n := c.r.second()
 		if n > 255 || !vector[n].known {
 			c.r.fail(ErrUnsupported, "unknown vector instruction %d (relaxed SIMD is not part of this machine)", n)
 			return
@@ -185,11 +193,9 @@ func (c *checker) constant(code byte) {
 	c.spend(costPlain)
 	switch code {
 	case opI32Const:
-		c.r.signed(32)
-		c.push(typeI32, fromBits)
+		c.push(typeI32, fromInteger(c.r.signed(32)))
 	case opI64Const:
-		c.r.signed(64)
-		c.push(typeI64, fromBits)
+		c.push(typeI64, fromInteger(c.r.signed(64)))
 	case opF32Const:
 		c.push(typeF32, fromConstant(c.r.take(4)))
 	case opF64Const:
@@ -219,7 +225,7 @@ func (c *checker) choose(code byte, at int) {
 	c.spend(costPlain)
 	var want valType
 	if code == opSelectTyped {
-		if n := c.r.u32(); n != 1 {
+		if n := c.r.byte(); n != 1 {
 			c.invalid("invalid result arity %d of select", n)
 			return
 		}

@@ -36,7 +36,10 @@ const (
 	maxTables    = 100
 	maxFunctions = 1 << 20
 	maxGlobals   = 1 << 20
-	maxLocals    = 50_000 // of a function
+	maxLocals    = 50_000  // of a function
+	maxTargets   = 65_520  // of a br_table
+	sumLocals    = 1 << 20 // of all functions, and …
+	perByte      = 64      // … so many more for each byte of the module
 )
 
 // Kinds of imports and exports.
@@ -64,6 +67,7 @@ type module struct {
 	start     int    // -1: none
 	exports   map[string]bool
 
+	size     int
 	sections [len(sectionOrder)][]byte // bodies; nil: not there
 	bodies   [][]byte                  // of functions, from their locals on
 }
@@ -75,7 +79,7 @@ func parse(b []byte) (*module, error) {
 		r.fail(ErrMalformed, "it does not begin as a module of version 1")
 		return nil, r.err
 	}
-	m := &module{start: -1, datas: -1, exports: make(map[string]bool)}
+	m := &module{start: -1, datas: -1, size: len(b), exports: make(map[string]bool)}
 	r := &reader{b: b, at: 8}
 	for last := 0; r.more(); {
 		id := r.byte()

@@ -36,9 +36,11 @@ const (
 	opF32Eq        = 0x5b
 	opF64Eq        = 0x61
 	opI32Sub       = 0x6b
+	opI32And       = 0x71
 	opI64Add       = 0x7c
 	opI64Sub       = 0x7d
 	opI64Mul       = 0x7e
+	opI64And       = 0x83
 	opI64Or        = 0x84
 	opI64ShrU      = 0x88
 	opI64ExtendU   = 0xad

@@ -20,6 +20,7 @@ const (
 	changeBulk                        // take fuel by the last operand; arg: the price, see pack
 	changeCanonical                   // give the value its canonical NaN; arg: the producer
 	changeSelect                      // choose without select; arg: the type
+	changeCompare                     // hide a comparison from what reads it; arg: the comparison
 	changeReturn                      // leave by a branch to the outermost block; arg: its label
 )
 
@@ -35,8 +36,9 @@ type producer struct {
 // set, or loose: all that is ever set are results of float operations of one
 // shape and numbers, so that the pattern may be settled later.
 type floatLocal struct {
-	exact bool
-	shape shape
+	exact   bool
+	shape   shape
+	integer bool // it holds no floats at all
 }
 
 // A transfer sets a local to what a producer gives.
@@ -54,13 +56,16 @@ type plan struct {
 	calls           bool // it calls others
 	producers       []producer
 	floats          []floatLocal
+	integers        []integerLocal
+	copies          []copied
+	comparisons     []comparison
 	transfers       []transfer
 }
 
 func (p *plan) reset(locals []valType, params int) {
 	p.changes, p.producers, p.transfers = p.changes[:0], p.producers[:0], p.transfers[:0]
 	p.current, p.calls = -1, false
-	p.floats = p.floats[:0]
+	p.floats, p.integers, p.copies, p.comparisons = p.floats[:0], p.integers[:0], p.copies[:0], p.comparisons[:0]
 	for i, t := range locals {
 		f := floatLocal{exact: i < params}
 		switch t {
@@ -70,9 +75,10 @@ func (p *plan) reset(locals []valType, params int) {
 			f.shape = f64
 		case typeV128:
 		default:
-			f.exact = true
+			f.exact, f.integer = true, true
 		}
 		p.floats = append(p.floats, f)
+		p.integers = append(p.integers, integerLocal{zero: i >= params})
 	}
 }
 
@@ -158,7 +164,10 @@ func (p *plan) agree(local int32, s shape) {
 
 // got gives the origin of what local i holds.
 func (c *checker) got(i int32) origin {
-	if c.floats[i].exact {
+	switch {
+	case c.integer(i):
+		return fromSlot - origin(i)
+	case c.floats[i].exact:
 		return fromBits
 	}
 	return c.produceFrom(producer{local: i})
@@ -167,7 +176,9 @@ func (c *checker) got(i int32) origin {
 // set notes what local i is set to.
 func (p *plan) set(i int32, from origin) {
 	switch {
-	case from == fromBits:
+	case p.integer(i):
+		p.setInteger(i, from)
+	case from < 0 && from != fromNumber:
 		p.floats[i].exact = true
 	case from >= 0:
 		p.transfers = append(p.transfers, transfer{i, from})
@@ -179,6 +190,7 @@ func (p *plan) set(i int32, from origin) {
 
 // resolve decides which locals are loose, and so which values are needed exact.
 func (p *plan) resolve() {
+	p.resolveIntegers()
 	for range 8 {
 		if !p.spread() {
 			break

@@ -172,3 +172,15 @@ func appendSigned(b []byte, v int64) []byte {
 
 // appendBytes appends a length and p.
 func appendBytes(b, p []byte) []byte { return append(appendU32(b, uint32(len(p))), p...) }
+
+// second reads the opcode behind a prefix. The standard lets it be longer than it
+// needs to be; engines that do not would take what follows for something else
+// than is meant here, so it may not.
+func (r *reader) second() uint32 {
+	at := r.at
+	n := r.u32()
+	if r.at-at > 1 && n < 128 || r.at-at > 2 {
+		r.fail(ErrUnsupported, "an opcode is longer than it needs to be")
+	}
+	return n
+}

@@ -2,7 +2,6 @@ package rewrite
 
 import (
 	"fmt"
-	"slices"
 )
 
 // A valType is the type of a value, as the binary format has it.
@@ -54,10 +53,6 @@ func (t valType) slots() int {
 // A funcType is the signature of a function or of a block.
 type funcType struct {
 	params, results []valType
-}
-
-func (f funcType) equal(g funcType) bool {
-	return slices.Equal(f.params, g.params) && slices.Equal(f.results, g.results)
 }
 
 // A limits is how large a table or a memory is and may become.
