@@ -11,10 +11,12 @@ import (
 	"github.com/mustermesh/muster/proto"
 )
 
-// A boxKey says whom and what a sandbox serves: one program of one owner.
+// A boxKey says whom and what a sandbox serves: one program of one owner, in
+// one engine. The zero key is that of a spare: shut in, and without a program yet.
 type boxKey struct {
-	owner   proto.PeerID
-	program proto.CID
+	owner     proto.PeerID
+	program   proto.CID
+	interpret bool
 }
 
 // A box is a child as its parent sees it: a process and the talk with it.
@@ -104,6 +106,7 @@ func (s *starter) try(ctx context.Context, w way) (*box, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrHost, err)
 	}
+	p.group.bound(maxRSS(s.cfg.MaxMemory, s.cfg.MaxDisk))
 	b := &box{process: p, conn: newFrameConn(p.sock)}
 	err = b.within(ctx, s.cfg.PrepareTimeout, func() error {
 		spaces := w.spaces && !s.omit.has(layerSpaces)
@@ -116,6 +119,7 @@ func (s *starter) try(ctx context.Context, w way) (*box, error) {
 			return b.died(err)
 		}
 		b.layers, err = decodeHello(body)
+		b.layers = p.know(b.layers)
 		return err
 	})
 	if err != nil {
@@ -125,20 +129,42 @@ func (s *starter) try(ctx context.Context, w way) (*box, error) {
 	return b, nil
 }
 
-// load has b compile program.
-func (s *starter) load(ctx context.Context, b *box, program []byte) error {
-	return b.within(ctx, s.cfg.PrepareTimeout, func() error {
-		if err := b.conn.send(frameModule, program); err != nil {
+// compile has b compile l.program, and gives what came of it, if that has at most
+// l.keep bytes.
+func (s *starter) compile(ctx context.Context, b *box, l loadOrder) (code *compiled, err error) {
+	err = b.within(ctx, s.cfg.PrepareTimeout, func() error {
+		if err := b.conn.send(frameModule, l.header(), l.program); err != nil {
 			return b.died(err)
 		}
-		t, body, err := b.conn.next()
-		switch {
-		case err != nil:
+		got := loading{limit: l.keep}
+		for {
+			t, body, err := b.conn.next()
+			if err != nil {
+				return b.died(err)
+			}
+			if ready, err := got.take(t, body); ready || err != nil {
+				code = got.code
+				return err
+			}
+		}
+	})
+	return code, err
+}
+
+// restore has b take up code that another child compiled.
+func (s *starter) restore(ctx context.Context, b *box, code *codeStream) error {
+	return b.within(ctx, s.cfg.PrepareTimeout, func() error {
+		if err := b.conn.send(frameKept, code.skeleton); err != nil {
 			return b.died(err)
-		case t == frameBad:
-			return &ProgramError{string(body)}
-		case t != frameReady:
-			return fmt.Errorf("%w: %w: frame of type %d", ErrKilled, errProtocol, t)
+		}
+		if err := copyCode(b.conn, code); err != nil {
+			return b.died(err)
+		}
+		if err := code.check(); err != nil {
+			return err
+		}
+		if _, err := expect(b.conn, frameReady); err != nil {
+			return b.died(err)
 		}
 		return nil
 	})

@@ -53,7 +53,10 @@ func serveChild(conn *frameConn) error {
 	if err := conn.send(frameHello, encodeHello(isolate(s))); err != nil {
 		return err
 	}
-	m, err := compileNext(conn)
+	m, err := bareMachine(context.Background())
+	if err == nil {
+		m, err = loadNext(conn, m)
+	}
 	if err != nil {
 		return err
 	}
@@ -75,24 +78,48 @@ func expect(conn *frameConn, want frameType) ([]byte, error) {
 	return body, err
 }
 
-// compileNext gets the program and answers what it is worth.
-func compileNext(conn *frameConn) (*machine, error) {
-	body, err := expect(conn, frameModule)
+// loadNext gets the program, compiles it or takes up its code, and answers what
+// it is worth. Nothing of the program has run when it returns.
+func loadNext(conn *frameConn, m *machine) (*machine, error) {
+	t, body, err := conn.next()
+	switch {
+	case err != nil:
+		return nil, err
+	case t == frameKept:
+		err = m.restore(context.Background(), slices.Clone(body), &codeReader{conn: conn})
+	case t == frameModule:
+		m, err = compileNext(conn, m, body)
+	default:
+		err = fmt.Errorf("%w: frame of type %d, want a program", errProtocol, t)
+	}
 	if err != nil {
 		return nil, err
 	}
-	large := len(body) > maxRead
-	m, err := newMachine(context.Background(), slices.Clone(body))
+	return m, conn.send(frameReady)
+}
+
+// compileNext compiles the program of a frameModule, and sends what came of it.
+func compileNext(conn *frameConn, m *machine, body []byte) (*machine, error) {
+	ctx := context.Background()
+	l, err := decodeLoad(body)
+	if err == nil && l.interpret {
+		m, err = interpreterMachine(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	module, err := m.compile(ctx, slices.Clone(l.program))
 	var bad *ProgramError
 	if errors.As(err, &bad) {
 		return nil, errors.Join(err, conn.send(frameBad, []byte(clip(bad.Reason))))
 	} else if err != nil {
 		return nil, err
 	}
-	if large {
+	err = sendCode(conn, module, m.slot.take(), l.keep)
+	if len(body) > maxRead {
 		debug.FreeOSMemory() // compiling took much, and this may sit idle for long
 	}
-	return m, conn.send(frameReady)
+	return m, err
 }
 
 // runNext runs one task. Its error is ours, and ends the child.

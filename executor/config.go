@@ -20,6 +20,15 @@ type Config struct {
 	MaxChildren int
 	// IdleTimeout is how long a sandbox without work is kept.
 	IdleTimeout time.Duration
+	// Spare is how many sandboxes without a program are kept ready, so that a new
+	// program need not wait for one to be shut in; less than MaxChildren. They are
+	// made once something has run, and go like others when nothing needs them.
+	Spare int
+	// CacheDir is a folder for compiled programs, made if it is not there, that
+	// nobody else may write to; empty: they are kept in memory. CacheBytes is how
+	// much they may take, of which one at most a quarter; 0: nothing is kept.
+	CacheDir   string
+	CacheBytes int64
 	// PrepareTimeout is how long a sandbox may take to start and to compile a
 	// program.
 	PrepareTimeout time.Duration
@@ -36,6 +45,10 @@ func (c Config) Validate() error {
 		return fmt.Errorf("executor: MaxDisk of %d bytes is more than 1 TiB", c.MaxDisk)
 	case c.MaxChildren < 1:
 		return errors.New("executor: MaxChildren must be at least 1")
+	case c.Spare < 0 || c.Spare >= c.MaxChildren:
+		return fmt.Errorf("executor: Spare of %d is not between 0 and MaxChildren less one, %d", c.Spare, c.MaxChildren-1)
+	case c.CacheBytes < 0:
+		return fmt.Errorf("executor: CacheBytes of %d is negative", c.CacheBytes)
 	case c.IdleTimeout <= 0 || c.PrepareTimeout <= 0:
 		return errors.New("executor: IdleTimeout and PrepareTimeout must be positive")
 	}

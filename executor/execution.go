@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,6 +93,7 @@ func (e *execution) run() {
 	defer close(e.done)
 	defer e.logs.close()
 	defer e.progress.close()
+	e.box.group.bound(maxRSS(e.order.memory, e.order.disk))
 	e.begun = time.Now()
 	e.mu.Lock()
 	e.timer = time.AfterFunc(min(watchEvery, e.task.Limits.Timeout), e.watch)
@@ -177,17 +179,26 @@ func (e *execution) finish(out *receiver, body []byte) (Result, error) {
 	if e.box.conn.r.Buffered() > 0 {
 		return Result{}, bad("it goes on after the end")
 	}
-	if d.peak > e.order.memory {
+	switch {
+	case d.peak > e.order.memory:
 		return Result{}, bad("more memory than there was")
+	case d.fuel > e.fuel():
+		return Result{}, bad("more fuel than there was")
 	}
 	wall := time.Since(e.begun)
 	res := Result{
-		Outcome: d.outcome, ExitCode: d.code, PeakMemory: d.peak,
+		Outcome: d.outcome, ExitCode: d.code, Fuel: d.fuel, PeakMemory: d.peak,
 		CPU: min(d.cpu, wall*time.Duration(runtime.NumCPU())), Wall: wall,
 		StdoutBytes: out.stdout, StderrBytes: out.stderr, DiskFull: d.full,
 	}
 	if d.outcome == Trapped {
 		res.Trap = Traps[d.trap]
 	}
+	if e.box.key.interpret {
+		res.Engine = engineInterpreter
+	}
 	return res, nil
 }
+
+// fuel is the limit.
+func (e *execution) fuel() uint64 { return cmp.Or(e.order.fuel, MaxFuel) }

@@ -111,7 +111,7 @@ type Progress struct {
 // A Fingerprint describes an executor on this host.
 type Fingerprint struct {
 	Name    string // "wasm"
-	Profile string // the machine that guests see: "wasip1/0"
+	Profile string // the machine that guests see: "wasip1/1"
 	Engine  string // "wazero"
 	Version string // of the engine: "1.12.0"
 	Arch    string // as in GOARCH
@@ -126,8 +126,9 @@ type Level int
 
 // The levels. At LevelLandlock a guest that broke out of its machine would have
 // no access to files and TCP, no privileges and no way to get any; at
-// LevelNamespaces no privileges either, and a network, a process table and a file
-// tree of its own, all empty.
+// LevelNamespaces no privileges either, a network, a process table and a file
+// tree of its own, all empty, and, on amd64 and arm64, only the system calls that
+// computing needs.
 const (
 	LevelNone Level = iota
 	LevelLandlock
@@ -188,6 +189,10 @@ type Task struct {
 	Seed    [32]byte // of random_get, and of nothing else
 	Limits  Limits
 	Sink    Sink // nil throws everything away
+	// Interpret runs the program on the engine's interpreter, many times slower,
+	// in the place of its compiler. It changes no byte of the result, unless one of
+	// the two has a bug; the Result's Engine says which of them ran.
+	Interpret bool
 }
 
 // Limits bound one execution.
@@ -195,8 +200,11 @@ type Limits struct {
 	Memory  uint64        // bytes of linear memory; rounded down to 64 KiB pages
 	Disk    uint64        // bytes of files written, stdout and stderr together
 	Timeout time.Duration // wall clock; must be positive
-	Fuel    uint64        // not used by profile wasip1/0; must be 0
+	Fuel    uint64        // units that the guest may use (docs/machine.md), 1 to MaxFuel; 0 is MaxFuel
 }
+
+// MaxFuel is the most fuel that a task may get: years of computing.
+const MaxFuel = proto.MaxFuel
 
 // A Source is bytes of known size that can be read again: *bytes.Reader and
 // *io.SectionReader are such.
@@ -273,7 +281,8 @@ type Result struct {
 	Outcome     Outcome
 	ExitCode    uint32
 	Trap        string // one of the Traps, if Outcome is Trapped
-	Fuel        uint64 // 0 in profile wasip1/0
+	Fuel        uint64 // used, in units of Limits.Fuel; all of that if the guest ran out of it
+	Engine      string // that ran it, in the form of Fingerprint.Engine; "": the Fingerprint's
 	CPU, Wall   time.Duration
 	PeakMemory  uint64 // bytes of linear memory at the end
 	StdoutBytes uint64

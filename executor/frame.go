@@ -20,7 +20,11 @@ const (
 	frameModule                      // the program; then a child waits for tasks
 	frameTask
 	frameData // the answer to frameRead
+	frameKept // in the place of frameModule: a skeleton, followed by compiled code
 )
+
+// frameCode, either way, is a part of compiled code; an empty one is its end.
+const frameCode frameType = 64
 
 // Frames from the child.
 const (
@@ -36,12 +40,14 @@ const (
 	frameBytes
 	frameDone // the task's result; a child then waits for the next
 	frameProgress
+	frameMade // before frameReady: the skeleton of what was compiled, followed by its code
 )
 
 const (
 	frameHeader  = 5
 	maxTaskFrame = 64 << 20
 	maxRead      = 1 << 20   // bytes in one frameData
+	maxCode      = 1 << 20   // bytes in one frameCode
 	maxBulk      = 256 << 10 // bytes in one frameStdout, frameStderr or frameBytes
 	maxText      = 4096      // bytes of reasons and details
 )
@@ -53,7 +59,11 @@ func bodyLimit(t frameType) int64 {
 	case frameSetup, frameRead, frameDone:
 		return 128
 	case frameModule:
+		return loadHeader + maxModuleFrame
+	case frameKept, frameMade:
 		return maxModuleFrame
+	case frameCode:
+		return maxCode
 	case frameTask:
 		return maxTaskFrame
 	case frameData:
@@ -92,17 +102,27 @@ func newFrameConn(rw io.ReadWriter) *frameConn {
 
 // next reads one frame. The body is good until the following call.
 func (c *frameConn) next() (frameType, []byte, error) {
-	h, err := c.r.Peek(frameHeader)
+	t, n, err := c.header()
 	if err != nil {
 		return 0, nil, err
 	}
-	t, n := frameType(h[0]), int64(binary.LittleEndian.Uint32(h[1:]))
-	c.r.Discard(frameHeader)
-	if limit := bodyLimit(t); n > limit {
-		return 0, nil, fmt.Errorf("%w: frame of type %d with %d bytes", errProtocol, t, n)
-	}
-	body, err := c.read(int(n))
+	body, err := c.read(n)
 	return t, body, err
+}
+
+// header reads the beginning of a frame, whose body of n bytes is still to be
+// read.
+func (c *frameConn) header() (t frameType, n int, err error) {
+	h, err := c.r.Peek(frameHeader)
+	if err != nil {
+		return 0, 0, err
+	}
+	t, size := frameType(h[0]), int64(binary.LittleEndian.Uint32(h[1:]))
+	c.r.Discard(frameHeader)
+	if limit := bodyLimit(t); size > limit {
+		return 0, 0, fmt.Errorf("%w: frame of type %d with %d bytes", errProtocol, t, size)
+	}
+	return t, int(size), nil
 }
 
 // read reads n bytes, allocating only as they arrive. Large bodies are not

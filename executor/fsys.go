@@ -55,6 +55,14 @@ type node struct {
 
 func (n *node) isDir() bool { return n.kids != nil }
 
+// depth is how many directories a directory is below the root.
+func (n *node) depth() (d uint64) {
+	for ; n.parent != n; n = n.parent {
+		d++
+	}
+	return d
+}
+
 // A dirent is one line of a directory listing.
 type dirent struct {
 	name string

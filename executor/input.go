@@ -3,8 +3,8 @@ package executor
 import "slices"
 
 const (
-	inputBlock  = 1 << 20
-	inputBlocks = 8 // kept; a guest that merges that many files reads each block once
+	inputBlock  = 128 << 10 // a guest that reads a byte here and a byte there costs as much for each
+	inputBlocks = 64        // kept; a guest that merges that many files reads each block once
 )
 
 // inputs reads input files through a small cache of blocks, the most recently

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 	"unsafe"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
@@ -23,11 +24,13 @@ func isolate(s setup) []Layer {
 	}{
 		{layerSpaces, checkSpaces},
 		{layerDeath, dieWithParent},
+		{layerDescriptors, closeOthers},
 		{layerRlimits, limitResources},
 		{layerNested, forbidNesting},
 		{layerRoot, emptyRoot},
 		{layerPrivileges, dropPrivileges},
 		{layerLandlock, lockLand},
+		{layerSeccomp, filterCalls}, // always the last
 	}
 	for _, step := range steps {
 		if s.omit.has(step.layer) {
@@ -57,6 +60,41 @@ func dieWithParent(setup) (string, error) {
 	return "", unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
 }
 
+// closeOthers closes what this process inherited or opened until now, but for
+// its standard streams, which are the socket and the pipe, and what the Go
+// runtime waits with. Those are not open to what is executed; what is inherited
+// always is.
+func closeOthers(setup) (string, error) {
+	startWaiting()
+	const dir = "/proc/self/fd/"
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return "", fmt.Errorf("list what is open: %w", err)
+	}
+	for _, entry := range list {
+		fd, err := strconv.Atoi(entry.Name())
+		link, gone := os.Readlink(dir + entry.Name())
+		if err != nil || gone != nil || fd <= 2 {
+			continue // gone is what the listing itself had open
+		}
+		flags, _ := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if own := flags&unix.FD_CLOEXEC != 0; own && (link == "anon_inode:[eventpoll]" || link == "anon_inode:[eventfd]") {
+			continue
+		}
+		if err := unix.Close(fd); err != nil {
+			return "", fmt.Errorf("close descriptor %d: %w", fd, err)
+		}
+	}
+	return "", nil
+}
+
+// startWaiting has the Go runtime open what it waits with, as it does for the
+// first timer.
+func startWaiting() { time.AfterFunc(time.Hour, func() {}).Stop() }
+
+// limitResources leaves address space (RLIMIT_AS) alone: most of it is only
+// reserved, by the Go runtime and the race detector, and never becomes memory.
+// RLIMIT_DATA counts what is writable and private, and only that can.
 func limitResources(s setup) (string, error) {
 	limits := map[int]uint64{unix.RLIMIT_CORE: 0, unix.RLIMIT_FSIZE: 0, unix.RLIMIT_NOFILE: 64}
 	detail := ""

@@ -11,7 +11,13 @@ const (
 	layerNested
 	layerRlimits
 	layerDeath
+	layerDescriptors
+	layerCgroup
+	layerSeccomp
 )
+
+// nameCgroup is the name of the layer that the parent builds.
+const nameCgroup = "cgroup"
 
 // layerNames names the layers in the order of their bits.
 var layerNames = []string{
@@ -22,6 +28,9 @@ var layerNames = []string{
 	"no-nested-namespaces", // it cannot make more namespaces to be root in
 	"rlimits",
 	"dies-with-parent",
+	"descriptors", // nothing open but the socket, stderr, and what the Go runtime waits with
+	nameCgroup,    // the kernel counts its memory and threads
+	"seccomp",     // only the system calls that it needs
 }
 
 func (l layerSet) has(x layerSet) bool { return l&x == x }
@@ -51,8 +60,12 @@ func layersOn(layers []Layer) (on layerSet) {
 // levelOf sums up layers.
 func levelOf(layers []Layer) Level {
 	on := layersOn(layers)
+	spaces := layerSpaces | layerRoot | layerPrivileges
+	if seccompKnown {
+		spaces |= layerSeccomp
+	}
 	switch {
-	case on.has(layerSpaces | layerRoot | layerPrivileges):
+	case on.has(spaces):
 		return LevelNamespaces
 	case on.has(layerLandlock | layerPrivileges):
 		return LevelLandlock

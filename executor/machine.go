@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -12,13 +11,17 @@ import (
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/mustermesh/muster/executor/rewrite"
 )
 
 // The machine's name, and what it is made of. The version is wazero's in go.mod.
 const (
-	profileName   = "wasip1/0"
+	profileName   = "wasip1/1"
 	engineName    = "wazero"
 	engineVersion = "1.12.0"
+	// engineInterpreter is the engine that does not compile.
+	engineInterpreter = "wazero-interpreter"
 )
 
 // maxTable is the most entries that a table of a program may begin with.
@@ -33,29 +36,7 @@ type machine struct {
 	min  uint64 // bytes of memory that the program begins with
 	mem  arena
 	host *host // of the present task
-}
-
-// newMachine validates and compiles program; what is wrong with it comes as a
-// *ProgramError.
-func newMachine(ctx context.Context, program []byte) (*machine, error) {
-	if err := checkHeader(program); err != nil {
-		return nil, err
-	}
-	m := &machine{conf: wazero.NewModuleConfig().WithName("").WithStartFunctions()}
-	m.rt = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCoreFeatures(api.CoreFeaturesV2).WithDebugInfoEnabled(false))
-	if err := exportWASI(ctx, m.rt, func() *host { return m.host }); err != nil {
-		return nil, fmt.Errorf("export wasi: %w", err)
-	}
-	code, err := m.rt.CompileModule(experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0)), program)
-	if err != nil {
-		return nil, &ProgramError{"not a valid WebAssembly module: " + clip(err.Error())}
-	}
-	m.code = code
-	if err := checkModule(program, code); err != nil {
-		return nil, err
-	}
-	m.min = uint64(code.ExportedMemories()["memory"].Min()) * pageSize
-	return m, nil
+	slot codeSlot
 }
 
 // clip bounds a reason.
@@ -64,64 +45,52 @@ func clip(s string) string {
 	return strings.ToValidUTF8(s[:min(len(s), 500)], "")
 }
 
-// checkModule tells whether a valid module fits this machine.
-func checkModule(program []byte, code wazero.CompiledModule) error {
-	if err := checkSections(program); err != nil {
-		return err
-	}
-	for _, f := range code.ImportedFunctions() {
-		_, name, _ := f.Import()
-		want := append(valueTypes(wasiParams(name)), valueTypes("i")...)
-		if name == "proc_exit" {
-			want = valueTypes("i")
-		}
-		if !slices.Equal(append(slices.Clone(f.ParamTypes()), f.ResultTypes()...), want) {
-			return &ProgramError{fmt.Sprintf("it imports %s.%s with another signature: build for wasip1 (WASI preview 1)", wasiModule, name)}
-		}
-	}
-	start := code.ExportedFunctions()["_start"]
-	switch {
-	case start == nil:
-		return &ProgramError{"it does not export _start, so it is a library: build a command (for Go without -buildmode=c-shared, for C without -mexec-model=reactor)"}
-	case len(start.ParamTypes()) > 0 || len(start.ResultTypes()) > 0:
-		return &ProgramError{"its _start takes or returns values: build a command for wasip1"}
-	case code.ExportedMemories()["memory"] == nil:
-		return &ProgramError{`it does not export its memory as "memory": build for wasip1`}
-	}
-	return nil
-}
-
-// wasiParams gives the parameters of a WASI function.
-func wasiParams(name string) string {
-	if name == "proc_exit" {
-		return "i"
-	}
-	return wasiFuncs[name].params
-}
-
 // run runs the program to its end within h. Its error is ours, not the guest's.
 func (m *machine) run(ctx context.Context, h *host, memory uint64) (done, error) {
 	memory -= memory % pageSize
 	if m.min > memory {
-		return done{outcome: Trapped, trap: len(Traps) - 1}, nil
+		return trapped(trapMemory), nil
 	}
 	if err := m.mem.reset(memory); err != nil {
 		return done{}, err
 	}
 	m.host = h
 	defer func() { m.host = nil }()
-	ctx = experimental.WithMemoryAllocator(ctx, &m.mem)
-	mod, err := m.rt.InstantiateModule(ctx, m.code, m.conf)
-	if err == nil {
-		_, err = mod.ExportedFunction("_start").Call(ctx)
-		mod.Close(ctx)
-	}
-	d, err := outcome(err)
-	d.peak, d.full = uint64(m.mem.used), h.fs.quota.refused
+	d, err := m.start(experimental.WithMemoryAllocator(ctx, &m.mem), h)
+	d.fuel, d.peak, d.full = h.meter.used(), uint64(m.mem.used), h.fs.quota.refused
 	return d, err
 }
 
-// outcome turns the end of a call into what is told of it.
+// start makes an instance of the program and runs it.
+func (m *machine) start(ctx context.Context, h *host) (done, error) {
+	mod, err := m.rt.InstantiateModule(ctx, m.code, m.conf)
+	if err != nil {
+		return outcome(err)
+	}
+	defer mod.Close(ctx)
+	stack := mod.ExportedGlobal(rewrite.Stack).(api.MutableGlobal)
+	stack.Set(rewrite.StackSlots)
+	h.meter = newMeter(mod.ExportedGlobal(rewrite.Fuel).(api.MutableGlobal), h.meter.limit)
+	if first := mod.ExportedFunction(rewrite.Start); first != nil {
+		_, err = first.Call(ctx)
+	}
+	if err == nil {
+		_, err = mod.ExportedFunction("_start").Call(ctx)
+	}
+	switch {
+	case h.meter.empty():
+		return done{outcome: OutOfFuel}, nil
+	case int64(stack.Get()) < 0:
+		return trapped(trapStack), nil
+	}
+	return outcome(err)
+}
+
+func trapped(trap string) done { return done{outcome: Trapped, trap: slices.Index(Traps, trap)} }
+
+// outcome turns the end of a call into what is told of it. A stack that
+// overflowed in the engine, and not by the machine's own count, is the engine's
+// failure.
 func outcome(err error) (done, error) {
 	var exit *sys.ExitError
 	switch {
@@ -134,9 +103,9 @@ func outcome(err error) (done, error) {
 	for next := errors.Unwrap(cause); next != nil; next = errors.Unwrap(cause) {
 		cause = next
 	}
-	for i, trap := range Traps {
-		if strings.HasSuffix(cause.Error(), trap) {
-			return done{outcome: Trapped, trap: i}, nil
+	for _, trap := range Traps {
+		if trap != trapStack && strings.HasSuffix(cause.Error(), trap) {
+			return trapped(trap), nil
 		}
 	}
 	return done{}, fmt.Errorf("run program: %w", err)

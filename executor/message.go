@@ -57,6 +57,7 @@ type order struct {
 	seed      [32]byte
 	memory    uint64
 	disk      uint64
+	fuel      uint64 // 0: MaxFuel
 }
 
 func (o order) encode() []byte {
@@ -73,7 +74,7 @@ func (o order) encode() []byte {
 	}
 	b = appendStrings(b, o.outputs)
 	b = append(b, o.seed[:]...)
-	return appendU64(appendU64(b, o.memory), o.disk)
+	return appendU64(appendU64(appendU64(b, o.memory), o.disk), o.fuel)
 }
 
 const dirSize = 1 << 63 // stands for the size of a directory
@@ -103,8 +104,8 @@ func decodeOrder(body []byte) (order, error) {
 	}
 	o.outputs = d.strings(MaxPath)
 	copy(o.seed[:], d.take(len(o.seed)))
-	o.memory, o.disk = d.u64(), d.u64()
-	if !d.ok() || n > MaxEntries || o.stdin < 0 {
+	o.memory, o.disk, o.fuel = d.u64(), d.u64(), d.u64()
+	if !d.ok() || o.fuel > MaxFuel || n > MaxEntries || o.stdin < 0 {
 		return order{}, fmt.Errorf("%w: task", errProtocol)
 	}
 	return o, nil
@@ -142,8 +143,8 @@ var Traps = []string{
 	"invalid table access",
 	"indirect call type mismatch",
 	"null reference",
-	"stack overflow",
-	"memory limit below the program's minimum",
+	trapStack,
+	trapMemory,
 }
 
 // done is the end of a task, as the child tells it.
@@ -152,6 +153,7 @@ type done struct {
 	code    uint32
 	trap    int // in Traps
 	cpu     time.Duration
+	fuel    uint64
 	peak    uint64
 	full    bool // a write found no room on the disk
 }
@@ -159,13 +161,13 @@ type done struct {
 func (r done) encode() []byte {
 	b := appendU32([]byte{byte(r.outcome)}, r.code)
 	b = append(b, byte(r.trap))
-	return appendBool(appendU64(appendU64(b, uint64(r.cpu)), r.peak), r.full)
+	return appendBool(appendU64(appendU64(appendU64(b, uint64(r.cpu)), r.fuel), r.peak), r.full)
 }
 
 func decodeDone(body []byte) (done, error) {
 	d := decoder{b: body}
-	r := done{outcome: Outcome(d.u8()), code: d.u32(), trap: int(d.u8()), cpu: time.Duration(d.u64()), peak: d.u64(), full: d.bool()}
-	if !d.ok() || r.outcome > Trapped || r.trap >= len(Traps) || r.cpu < 0 {
+	r := done{outcome: Outcome(d.u8()), code: d.u32(), trap: int(d.u8()), cpu: time.Duration(d.u64()), fuel: d.u64(), peak: d.u64(), full: d.bool()}
+	if !d.ok() || r.outcome > OutOfFuel || r.trap >= len(Traps) || r.cpu < 0 || r.fuel > MaxFuel {
 		return done{}, fmt.Errorf("%w: result", errProtocol)
 	}
 	return r, nil

@@ -13,7 +13,7 @@ const maxArgs = 1 << 20
 
 // newOrder checks t and puts it into a child's words.
 func newOrder(ctx context.Context, t Task) (order, error) {
-	o := order{args: t.Args, env: t.Env, seed: t.Seed, memory: t.Limits.Memory, disk: t.Limits.Disk}
+	o := order{args: t.Args, env: t.Env, seed: t.Seed, memory: t.Limits.Memory, disk: t.Limits.Disk, fuel: t.Limits.Fuel}
 	if err := checkStrings("arguments", t.Args); err != nil {
 		return order{}, err
 	}
@@ -23,8 +23,8 @@ func newOrder(ctx context.Context, t Task) (order, error) {
 	switch {
 	case t.Limits.Timeout <= 0:
 		return order{}, fmt.Errorf("%w: no time limit", ErrTask)
-	case t.Limits.Fuel != 0:
-		return order{}, fmt.Errorf("%w: a fuel limit, which profile %s has not", ErrTask, profileName)
+	case t.Limits.Fuel > MaxFuel:
+		return order{}, fmt.Errorf("%w: %d units of fuel, more than %d", ErrTask, t.Limits.Fuel, uint64(MaxFuel))
 	}
 	var err error
 	if o.outputs, err = outputPaths(t.Outputs); err != nil {

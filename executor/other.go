@@ -5,6 +5,7 @@ package executor
 import (
 	"errors"
 	"fmt"
+	"os"
 )
 
 // Children need Linux: elsewhere the executor opens, but nothing starts.
@@ -24,6 +25,14 @@ func temporary(error) bool { return false }
 func (*process) alive() bool { return false }
 
 func (*process) resident() uint64 { return 0 }
+
+type group struct{}
+
+func (*group) bound(uint64) {}
+
+func (*group) remove() string { return "" }
+
+func forbidden(*os.ProcessState) bool { return false }
 
 func isolate(setup) []Layer { return report(0, nil) }
 

@@ -36,7 +36,9 @@ func doomedParent() {
 	select {}
 }
 
-func TestAGuestDoesNotOutliveItsParent(t *testing.T) {
+// startDoomed starts such a process; pidfd is of its sandbox.
+func startDoomed(t *testing.T) (parent *exec.Cmd, child, pidfd int) {
+	t.Helper()
 	cmd := exec.Command("/proc/self/exe", doomedParentArg)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -45,8 +47,7 @@ func TestAGuestDoesNotOutliveItsParent(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer cmd.Wait()
-	defer cmd.Process.Kill()
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	line, _ := bufio.NewReader(out).ReadString('\n')
 	pid, err := strconv.Atoi(strings.TrimSpace(line))
 	if err != nil {
@@ -56,13 +57,26 @@ func TestAGuestDoesNotOutliveItsParent(t *testing.T) {
 	if err != nil {
 		t.Fatalf("no sandbox to begin with: %v", err)
 	}
-	defer unix.Close(fd)
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		gone(t, fd, 20*time.Second)
+		unix.Close(fd)
+		if base, err := findGroups("/proc/self"); err == nil {
+			base.sweep("/proc") // as the next daemon would
+		}
+	})
+	return cmd, pid, fd
+}
+
+func TestAGuestDoesNotOutliveItsParent(t *testing.T) {
+	parent, child, fd := startDoomed(t)
 	if gone(t, fd, 0) {
 		t.Fatal("the sandbox ended by itself")
 	}
-	cmd.Process.Kill()
+	parent.Process.Kill()
 	if !gone(t, fd, 20*time.Second) {
-		unix.Kill(pid, unix.SIGKILL)
+		unix.Kill(child, unix.SIGKILL)
 		t.Error("the sandbox outlived its parent")
 	}
 }

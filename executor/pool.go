@@ -7,23 +7,30 @@ import (
 	"time"
 )
 
-// A pool keeps the boxes: at most max, each idle, or busy with one task.
+// A pool keeps the boxes: at most max, each idle, or busy with one task. Some of
+// the idle ones are spares, without a program: when a box has been opened and
+// there is room, as many are made as there should be; what nobody needs for as
+// long as any idle box may wait goes, and is not made again before the next.
 type pool struct {
 	max   int
+	spare int           // how many spares there should be
 	limit time.Duration // that a box may be idle
-	start func(ctx context.Context, key boxKey, p Program) (*box, error)
+	start func(ctx context.Context, spare *box, key boxKey, p Program) (*box, error)
+	bare  func() (*box, error) // makes a spare
 
 	mu      sync.Mutex
 	boxes   map[*box]struct{}
 	running map[*box]*execution // the busy ones that have a task
-	opening int                 // being started
+	opening int                 // being started for a task
+	making  int                 // spares that are being started
+	makers  sync.WaitGroup      // that start them
 	changed chan struct{}       // closed, and replaced, when a waiter should look again
 	closed  bool
 }
 
-func newPool(max int, limit time.Duration, start func(context.Context, boxKey, Program) (*box, error)) *pool {
+func newPool(cfg Config, start func(context.Context, *box, boxKey, Program) (*box, error)) *pool {
 	return &pool{
-		max: max, limit: limit, start: start,
+		max: cfg.MaxChildren, spare: cfg.Spare, limit: cfg.IdleTimeout, start: start,
 		boxes: map[*box]struct{}{}, running: map[*box]*execution{}, changed: make(chan struct{}),
 	}
 }
@@ -37,10 +44,11 @@ func (p *pool) take(ctx context.Context, key boxKey, program Program) (*box, err
 		case err != nil || b != nil && !open:
 			return b, err
 		case open:
-			if b != nil {
+			if b != nil && (b.key != boxKey{} || !b.alive()) {
 				b.kill() // evicted
+				b = nil
 			}
-			return p.open(ctx, key, program)
+			return p.open(ctx, b, key, program)
 		}
 		select {
 		case <-changed:
@@ -50,22 +58,22 @@ func (p *pool) take(ctx context.Context, key boxKey, program Program) (*box, err
 	}
 }
 
-// reserve gives an idle box of key, or a place for a new one (open, with a box
-// to be killed for it, if any: a dead one, or the one idle for longest), or a
-// channel to wait on.
+// reserve gives an idle box of key, or a place for a new one (open, with a spare
+// to be used for it, or a box to be killed: a dead one, or the one idle for
+// longest), or a channel to wait on.
 func (p *pool) reserve(key boxKey) (b *box, open bool, changed <-chan struct{}, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return nil, false, nil, ErrClosed
 	}
-	b = p.idle(func(b, best *box) bool { return b.key == key && (best == nil || b.since.After(best.since)) })
-	if b != nil {
+	if b = p.latest(key); b != nil {
 		p.wake(b)
 		if b.alive() {
 			return b, false, nil, nil
 		}
-	} else if len(p.boxes)+p.opening < p.max {
+	} else if b = p.latest(boxKey{}); b != nil {
+	} else if p.room() {
 		p.opening++
 		return nil, true, nil, nil
 	} else if b = p.idle(func(b, best *box) bool { return best == nil || b.since.Before(best.since) }); b == nil {
@@ -75,6 +83,14 @@ func (p *pool) reserve(key boxKey) (b *box, open bool, changed <-chan struct{}, 
 	delete(p.boxes, b)
 	p.opening++
 	return b, true, nil, nil
+}
+
+// room tells whether there may be one more.
+func (p *pool) room() bool { return len(p.boxes)+p.opening+p.making < p.max }
+
+// latest gives the box of key that is idle for the shortest time.
+func (p *pool) latest(key boxKey) *box {
+	return p.idle(func(b, best *box) bool { return b.key == key && (best == nil || b.since.After(best.since)) })
 }
 
 // idle gives the best of the idle boxes.
@@ -92,13 +108,14 @@ func (p *pool) wake(b *box) {
 	b.timer.Stop()
 }
 
-func (p *pool) open(ctx context.Context, key boxKey, program Program) (*box, error) {
-	b, err := p.start(ctx, key, program)
+func (p *pool) open(ctx context.Context, spare *box, key boxKey, program Program) (*box, error) {
+	b, err := p.start(ctx, spare, key, program)
 	p.mu.Lock()
 	p.opening--
 	closed := p.closed
 	if err == nil && !closed {
 		p.boxes[b] = struct{}{}
+		p.refill()
 	}
 	p.notify()
 	p.mu.Unlock()
@@ -107,6 +124,40 @@ func (p *pool) open(ctx context.Context, key boxKey, program Program) (*box, err
 		return nil, ErrClosed
 	}
 	return b, err
+}
+
+// refill has the spares made that are missing, as far as there is room. It is
+// called with the mutex held.
+func (p *pool) refill() {
+	there := p.making
+	for b := range p.boxes {
+		if b.key == (boxKey{}) {
+			there++
+		}
+	}
+	for ; there < p.spare && p.room(); there++ {
+		p.making++
+		p.makers.Go(func() {
+			b, err := p.bare()
+			p.mu.Lock()
+			p.making--
+			p.notify()
+			p.mu.Unlock()
+			if err == nil {
+				p.keep(b)
+			}
+		})
+	}
+}
+
+// keep makes a box that has no program a spare, or kills it if there is no room.
+func (p *pool) keep(b *box) {
+	p.mu.Lock()
+	if !p.closed && p.spare > 0 && p.room() {
+		p.boxes[b] = struct{}{}
+	}
+	p.mu.Unlock()
+	p.give(b) // kills what is not in the pool
 }
 
 func (p *pool) notify() {
@@ -214,4 +265,5 @@ func (p *pool) close() {
 	p.closed = true
 	p.mu.Unlock()
 	p.clear(func(boxKey) bool { return true })
+	p.makers.Wait()
 }

@@ -13,6 +13,21 @@ type process struct {
 	proc *os.Process
 	sock *os.File // the control socket
 	errs *os.File // what it wrote to stderr, as far as a pipe holds it
+
+	group     *group // nil if it has none
+	ungrouped error  // why
+}
+
+// know puts in what a child cannot know of the layers around it.
+func (p *process) know(layers []Layer) []Layer {
+	for i := range layers {
+		if l := &layers[i]; l.Name == nameCgroup {
+			if l.On = p.group != nil; p.ungrouped != nil {
+				l.Detail = clip(p.ungrouped.Error())
+			}
+		}
+	}
+	return layers
 }
 
 // lastWords gives what a dead child wrote to stderr, bounded, for people.
@@ -22,11 +37,18 @@ func (p *process) lastWords() string {
 	return clip(string(buf[:max(n, 0)]))
 }
 
+const wordsForbidden = "it made a system call that is not allowed"
+
 // end kills the process and waits for its death.
 func (p *process) end() (words string) {
 	p.proc.Kill()
-	p.proc.Wait()
+	state, _ := p.proc.Wait()
 	words = p.lastWords() // its end of the pipe is closed: this does not block
+	if cause := p.group.remove(); cause != "" {
+		words = cause
+	} else if forbidden(state) {
+		words = wordsForbidden
+	}
 	p.sock.Close()
 	p.errs.Close()
 	return words

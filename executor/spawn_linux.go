@@ -14,9 +14,10 @@ import (
 // A spawner starts children, all from one operating system thread: the kernel
 // kills a child when the thread that started it ends.
 type spawner struct {
-	mu   sync.Mutex
-	jobs chan func() // nil until the first start
-	idle sync.WaitGroup
+	mu     sync.Mutex
+	jobs   chan func() // nil until the first start
+	idle   sync.WaitGroup
+	groups groups
 }
 
 // do runs f on the spawner's thread, and starts that if it is not there.
@@ -47,6 +48,7 @@ func (s *spawner) close() {
 	}
 	s.mu.Unlock()
 	s.idle.Wait()
+	s.groups.close()
 }
 
 // temporary tells whether the host may well be able to start a child later, in
@@ -89,6 +91,11 @@ func (s *spawner) start(path string, w way, omit layerSet) (*process, error) {
 		p.sock.Close()
 		p.errs.Close()
 		return nil, fmt.Errorf("start a sandbox: %w", err)
+	}
+	if omit.has(layerCgroup) {
+		p.ungrouped = errors.New("switched off")
+	} else {
+		p.group, p.ungrouped = s.groups.make(p.proc.Pid) // it does nothing yet: it waits for the first frame
 	}
 	return p, nil
 }
@@ -140,4 +147,14 @@ func (p *process) resident() uint64 {
 	var size, pages uint64
 	fmt.Sscan(string(b), &size, &pages)
 	return pages * uint64(os.Getpagesize())
+}
+
+// forbidden tells whether a process died of a system call that the filter does
+// not allow.
+func forbidden(state *os.ProcessState) bool {
+	if state == nil {
+		return false // somebody else has waited for it
+	}
+	status, ok := state.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == unix.SIGSYS
 }

@@ -18,7 +18,8 @@ type host struct {
 	fds       []*desc // by number; nil if free
 	stdin     int64   // bytes
 	random    *rand.ChaCha8
-	clock     uint64 // virtual nanoseconds since the start
+	meter     meter
+	listed    int // entries in the listings of fds
 	write     func(t frameType, p []byte)
 }
 
@@ -29,7 +30,7 @@ func newHost(o order, input fetcher, write func(frameType, []byte)) (*host, erro
 		return nil, err
 	}
 	h := &host{args: append([]string{"program"}, o.args...), env: o.env, fs: fs, stdin: o.stdin, write: write}
-	h.random = rand.NewChaCha8(o.seed)
+	h.random, h.meter = rand.NewChaCha8(o.seed), newMeter(new(cell), o.fuel)
 	h.fds = make([]*desc, progressFD+1)
 	copy(h.fds, []*desc{
 		{kind: kindStdin, rights: rightsRead},
@@ -46,6 +47,7 @@ func newHost(o order, input fetcher, write func(frameType, []byte)) (*host, erro
 // remembered, reads as zeros, and makes the call end with EFAULT.
 type guest struct {
 	mem   api.Memory
+	meter meter
 	fault bool
 }
 
@@ -55,6 +57,7 @@ func (g *guest) bytes(p, n uint32) []byte {
 		g.fault = true
 		return nil
 	}
+	g.meter.spend(uint64(n) >> fuelShift)
 	return b
 }
 
@@ -88,6 +91,21 @@ func (g *guest) put64(p uint32, v uint64) {
 type wasiFunc struct {
 	params string // i is i32, I is i64
 	call   func(h *host, s []uint64) errno
+}
+
+// invoke calls f for the guest of h, whose memory is mem.
+func (f wasiFunc) invoke(h *host, mem api.Memory, s []uint64) errno {
+	h.meter.spend(fuelCall)
+	h.g = guest{mem: mem, meter: h.meter}
+	for i, c := range f.params {
+		if c == 'i' {
+			s[i] = uint64(uint32(s[i])) // the engine leaves the upper half undefined
+		}
+	}
+	if e := f.call(h, s); !h.g.fault {
+		return e
+	}
+	return eFault
 }
 
 const wasiModule = "wasi_snapshot_preview1"
@@ -156,22 +174,14 @@ func exportWASI(ctx context.Context, rt wazero.Runtime, current func() *host) er
 	b := rt.NewHostModuleBuilder(wasiModule)
 	for name, f := range wasiFuncs {
 		fn := func(_ context.Context, mod api.Module, s []uint64) {
-			h := current()
-			h.g = guest{mem: mod.Memory()}
-			for i, c := range f.params {
-				if c == 'i' {
-					s[i] = uint64(uint32(s[i])) // the engine leaves the upper half undefined
-				}
-			}
-			e := f.call(h, s)
-			if h.g.fault {
-				e = eFault
-			}
-			s[0] = uint64(e)
+			s[0] = uint64(f.invoke(current(), mod.Memory(), s))
 		}
 		b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(fn), valueTypes(f.params), valueTypes("i")).Export(name)
 	}
-	exit := func(_ context.Context, _ api.Module, s []uint64) { panic(sys.NewExitError(uint32(s[0]))) }
+	exit := func(_ context.Context, _ api.Module, s []uint64) {
+		current().meter.spend(fuelCall)
+		panic(sys.NewExitError(uint32(s[0])))
+	}
 	b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(exit), valueTypes("i"), nil).Export("proc_exit")
 	_, err := b.Instantiate(ctx)
 	return err
@@ -191,6 +201,7 @@ func valueTypes(letters string) []api.ValueType {
 
 func (h *host) putStrings(list []string, s []uint64) errno {
 	at, buf := uint32(s[0]), uint32(s[1])
+	h.meter.spend(fuelEntry * uint64(len(list)))
 	for _, v := range list {
 		h.g.put32(at, buf)
 		if b := h.g.bytes(buf, uint32(len(v)+1)); b != nil {
@@ -203,6 +214,7 @@ func (h *host) putStrings(list []string, s []uint64) errno {
 }
 
 func (h *host) putSizes(list []string, s []uint64) errno {
+	h.meter.spend(fuelEntry * uint64(len(list)))
 	n := 0
 	for _, v := range list {
 		n += len(v) + 1

@@ -10,11 +10,13 @@ const (
 	// clockEpoch is what the realtime clock shows at the start:
 	// 2000-01-01T00:00:00Z in nanoseconds since 1970.
 	clockEpoch = 946_684_800_000_000_000
-	// clockStep is how far the clock moves with each reading, in nanoseconds.
-	clockStep = 1000
-	// clockEnd is where the clock stops: more would overflow the realtime one.
-	clockEnd = math.MaxInt64 - clockEpoch
+	// clockStep is the resolution, in nanoseconds: the clock moves on by one with
+	// each unit of fuel.
+	clockStep = 1
 )
+
+// clock is the virtual time since the start, in nanoseconds. It is the fuel used.
+func (h *host) clock() uint64 { return h.meter.used() }
 
 // now gives what clock id shows.
 func (h *host) now(id uint64) (uint64, errno) {
@@ -22,9 +24,9 @@ func (h *host) now(id uint64) (uint64, errno) {
 	case id > clockLast:
 		return 0, eInval
 	case id == clockRealtime:
-		return clockEpoch + h.clock, eOK
+		return clockEpoch + h.clock(), eOK
 	}
-	return h.clock, eOK
+	return h.clock(), eOK
 }
 
 func (h *host) clockResGet(s []uint64) errno {
@@ -36,7 +38,6 @@ func (h *host) clockResGet(s []uint64) errno {
 }
 
 func (h *host) clockTimeGet(s []uint64) errno {
-	h.clock = min(h.clock+clockStep, clockEnd)
 	t, e := h.now(s[0])
 	if e == 0 {
 		h.g.put64(uint32(s[2]), t)
@@ -63,13 +64,15 @@ const (
 )
 
 // pollOneoff never waits: files are always ready, and if there are only
-// clocks, the clock jumps to the earliest deadline.
+// clocks, the clock jumps to the earliest deadline: sleeping takes fuel as
+// computing does.
 func (h *host) pollOneoff(s []uint64) errno {
 	in, out, n := uint32(s[0]), uint32(s[1]), uint32(s[2])
 	if n == 0 || n > maxSubscriptions {
 		return eInval
 	}
-	subs, ready, first := make([]subscription, n), false, uint64(clockEnd)
+	h.meter.spend(fuelEntry * uint64(n))
+	subs, ready, first := make([]subscription, n), false, uint64(math.MaxUint64)
 	for i := range subs {
 		sub := h.subscription(in + uint32(i)*48)
 		ready = ready || sub.ready || sub.err != 0
@@ -82,11 +85,11 @@ func (h *host) pollOneoff(s []uint64) errno {
 		return eFault
 	}
 	if !ready {
-		h.clock = max(h.clock, first)
+		h.meter.spend(first - min(h.clock(), first))
 	}
 	count := uint32(0)
 	for _, sub := range subs {
-		if sub.err != 0 || sub.ready || sub.tag == tagClock && sub.due <= h.clock {
+		if sub.err != 0 || sub.ready || sub.tag == tagClock && sub.due <= h.clock() {
 			h.putEvent(out+count*32, sub)
 			count++
 		}
@@ -122,7 +125,7 @@ func (h *host) deadline(id, timeout uint64, absolute bool) (uint64, errno) {
 	if absolute {
 		timeout -= min(now, timeout) // what is left
 	}
-	return h.clock + min(timeout, clockEnd-h.clock), eOK
+	return h.clock() + min(timeout, math.MaxUint64-h.clock()), eOK
 }
 
 func (h *host) putEvent(at uint32, sub subscription) {

@@ -110,6 +110,7 @@ func (h *host) open(d *desc) (uint32, errno) {
 }
 
 func (h *host) close(d *desc) {
+	h.listed -= len(d.listing)
 	if d.node != nil {
 		d.node.opens--
 		h.fs.forget(d.node)
@@ -229,7 +230,15 @@ func (h *host) fdFileStatSetSize(s []uint64) errno {
 	case d.rights&rightWrite == 0:
 		return eBadF
 	}
-	return h.fs.resize(d.node, int64(s[1]))
+	return h.resize(d.node, int64(s[1]))
+}
+
+// resize is that of fsys. Cutting a file takes fuel by what it has.
+func (h *host) resize(n *node, size int64) errno {
+	if size >= 0 && size <= n.data.size {
+		h.meter.spend(uint64(n.data.size) >> fuelCutShift)
+	}
+	return h.fs.resize(n, size)
 }
 
 func (h *host) fdAllocate(s []uint64) errno {

@@ -12,6 +12,7 @@ func (h *host) vectors(at, count uint32, f func(p []byte) (int, errno)) (uint32,
 	}
 	total := uint32(0)
 	for i := range count {
+		h.meter.spend(fuelEntry)
 		p := h.g.bytes(h.g.u32(at+i*8), h.g.u32(at+i*8+4))
 		if h.g.fault {
 			return total, eFault
@@ -153,13 +154,32 @@ func (h *host) fdReaddir(s []uint64) errno {
 	}
 	cookie := s[3]
 	if cookie == 0 || d.listing == nil {
-		d.listing = d.node.list()
+		if e := h.list(d); e != 0 {
+			return e
+		}
 	}
 	used := 0
 	for ; cookie < uint64(len(d.listing))+2 && used < len(buf); cookie++ {
+		h.meter.spend(fuelEntry)
 		used += putDirent(buf[used:], cookie+1, h.entry(d, cookie))
 	}
 	h.g.put32(uint32(s[4]), uint32(used))
+	return eOK
+}
+
+// maxListed is how many entries the listings that are being read may have
+// together.
+const maxListed = 1 << 19
+
+// list takes the listing that d is read through.
+func (h *host) list(d *desc) errno {
+	kids := len(d.node.kids)
+	h.meter.spend(fuelEntry * uint64(kids))
+	listed := h.listed - len(d.listing) + kids
+	if listed > maxListed {
+		return eNoSpc
+	}
+	h.listed, d.listing = listed, d.node.list()
 	return eOK
 }
 

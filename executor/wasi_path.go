@@ -1,5 +1,7 @@
 package executor
 
+import "strings"
+
 const (
 	openCreate = 1 << iota
 	openDirectory
@@ -20,6 +22,7 @@ func (h *host) path(fd, p, n uint64) (place, errno) {
 	if h.g.fault {
 		return place{}, eFault
 	}
+	h.meter.spend(fuelComponent * uint64(1+strings.Count(name, "/")))
 	return h.fs.resolve(d.node, name)
 }
 
@@ -55,6 +58,9 @@ func (h *host) pathRename(s []uint64) errno {
 	to, e := h.path(s[3], s[4], s[5])
 	if e != 0 {
 		return e
+	}
+	if from.node != nil && from.node.isDir() && to.dir != nil {
+		h.meter.spend(fuelComponent * to.dir.depth()) // it must not go into itself
 	}
 	return h.fs.rename(from, to)
 }
@@ -153,7 +159,7 @@ func (h *host) openPlace(at place, s []uint64) errno {
 		return e
 	}
 	if flags&openTruncate != 0 {
-		h.fs.resize(d.node, 0)
+		h.resize(d.node, 0)
 	}
 	h.g.put32(uint32(s[8]), fd)
 	return eOK

@@ -32,6 +32,9 @@ func newCaller(t *testing.T, o order) *caller {
 	return c
 }
 
+// A span is a pointer and a length.
+type span struct{ at, length int }
+
 // call calls a function; a string argument becomes a pointer and a length.
 func (c *caller) call(name string, args ...any) errno {
 	c.t.Helper()
@@ -42,6 +45,8 @@ func (c *caller) call(name string, args ...any) errno {
 			c.mem.WriteString(at, a)
 			s = append(s, uint64(at), uint64(len(a)))
 			at += uint32(len(a))
+		case span:
+			s = append(s, uint64(a.at), uint64(a.length))
 		case int:
 			s = append(s, uint64(a))
 		}
@@ -50,11 +55,23 @@ func (c *caller) call(name string, args ...any) errno {
 	if !ok || len(fn.params) != len(s) {
 		c.t.Fatalf("%s takes %d arguments, not %d", name, len(fn.params), len(s))
 	}
-	c.h.g = guest{mem: c.mem}
-	if e := fn.call(c.h, append(s, 0)); !c.h.g.fault {
-		return e
+	e, ended := invoke(c.h, c.mem, fn, append(s, 0))
+	if ended {
+		c.t.Fatalf("%s%v: out of fuel", name, args)
 	}
-	return eFault
+	return e
+}
+
+// invoke calls a function, and tells whether the guest ran out of fuel in it.
+func invoke(h *host, mem api.Memory, fn wasiFunc, s []uint64) (e errno, ended bool) {
+	defer func() {
+		if r := recover(); r == errFuel {
+			ended = true
+		} else if r != nil {
+			panic(r)
+		}
+	}()
+	return fn.invoke(h, mem, s), false
 }
 
 // open opens a path with all rights.
@@ -90,12 +107,17 @@ func TestErrnos(t *testing.T) {
 	if e != 0 || fd != 4 {
 		t.Fatalf("open: fd %d, errno %d", fd, e)
 	}
-	long := strings.Repeat("n", 256)
-	for i, step := range []struct {
-		want errno
-		name string
-		args []any
-	}{
+	for i, step := range errnoSteps() {
+		if got := c.call(step.name, step.args...); got != step.want {
+			t.Errorf("%d: %s%v: errno %d, want %d", i, step.name, step.args, got, step.want)
+		}
+	}
+	checkTree(t, c.h.fs)
+}
+
+// errnoSteps are calls that follow each other.
+func errnoSteps() []hostCall {
+	return []hostCall{
 		{eBadF, "fd_close", []any{99}},
 		{eBadF, "fd_read", []any{-1, 0, 0, 0}},
 		{eBadF, "fd_write", []any{0, 0, 0, 0}},
@@ -136,18 +158,7 @@ func TestErrnos(t *testing.T) {
 		{eNotSup, "path_symlink", []any{"x", 3, "y"}},
 		{eNotSup, "path_link", []any{3, 0, "in/a", 3, "b"}},
 		{eInval, "path_readlink", []any{3, "in/a", 0, 0, 0}},
-		{eNotCapable, "path_create_directory", []any{3, "../x"}},
-		{eNotCapable, "path_create_directory", []any{3, "/x"}},
-		{eNotCapable, "path_create_directory", []any{3, "in/../../x"}},
-		{eNotDir, "path_create_directory", []any{4, "x"}},
-		{eNotDir, "path_create_directory", []any{3, "in/a/x"}},
-		{eNoEnt, "path_create_directory", []any{3, "no/x"}},
-		{eNoEnt, "path_create_directory", []any{3, ""}},
 		{eExist, "path_create_directory", []any{3, "in/."}},
-		{eNameTooLong, "path_create_directory", []any{3, long}},
-		{eNameTooLong, "path_create_directory", []any{3, 0, 5000}},
-		{eIlSeq, "path_create_directory", []any{3, "\xff"}},
-		{eNotDir, "path_unlink_file", []any{3, "in/a/"}},
 		{eIsDir, "path_unlink_file", []any{3, "in/d"}},
 		{eNotEmpty, "path_remove_directory", []any{3, "in/d"}},
 		{eNotDir, "path_remove_directory", []any{3, "in/a"}},
@@ -165,12 +176,7 @@ func TestErrnos(t *testing.T) {
 		{eOK, "fd_renumber", []any{4, 1}},
 		{eBadF, "fd_close", []any{4}},
 		{eOK, "fd_tell", []any{1, 0}},
-	} {
-		if got := c.call(step.name, step.args...); got != step.want {
-			t.Errorf("%d: %s%v: errno %d, want %d", i, step.name, step.args, got, step.want)
-		}
 	}
-	checkTree(t, c.h.fs)
 }
 
 func TestQuotaIsGivenBack(t *testing.T) {
@@ -249,6 +255,9 @@ func TestReaddirThroughASmallBuffer(t *testing.T) {
 	if want := "./3 ../3 a/3 b/4 long name/4"; strings.Join(got, " ") != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+	if listed := c.h.listed; listed != 3 || c.call("fd_close", fd) != 0 || c.h.listed != 0 {
+		t.Errorf("%d entries listed, and %d after closing", listed, c.h.listed)
+	}
 }
 
 func TestVirtualClock(t *testing.T) {
@@ -260,7 +269,7 @@ func TestVirtualClock(t *testing.T) {
 		v, _ := c.mem.ReadUint64Le(64)
 		return v
 	}
-	if a, b := now(clockRealtime), now(clockMonotonic); a != clockEpoch+1000 || b != 2000 {
+	if a, b := now(clockRealtime), now(clockMonotonic); a != clockEpoch+fuelCall || b != 2*fuelCall {
 		t.Errorf("the clocks begin at %d and %d", a, b)
 	}
 	subscribe := func(i uint32, user uint64, tag byte, id uint32, timeout uint64, flags uint32) {
@@ -285,21 +294,22 @@ func TestVirtualClock(t *testing.T) {
 	subscribe(0, 7, tagClock, clockMonotonic, 5_000_000, 0)
 	subscribe(1, 8, tagClock, clockRealtime, clockEpoch+1_000_000, 1)
 	subscribe(2, 9, tagClock, clockMonotonic, 1<<63, 0)
-	if got := poll(3); fmt.Sprint(got) != "[8]" || now(clockMonotonic) != 1_001_000 {
-		t.Errorf("the earliest is %v at %d", got, c.h.clock)
+	if got := poll(3); fmt.Sprint(got) != "[8]" || c.h.clock() != 1_000_000 {
+		t.Errorf("the earliest is %v at %d", got, c.h.clock())
 	}
 	subscribe(1, 8, tagRead, 0, 0, 0)
-	if got := poll(2); fmt.Sprint(got) != "[8]" || c.h.clock != 1_001_000 {
-		t.Errorf("a file is ready: %v, and time passed to %d", got, c.h.clock)
+	if got, want := poll(2), uint64(1_000_000+fuelCall+2*fuelEntry); fmt.Sprint(got) != "[8]" || c.h.clock() != want {
+		t.Errorf("a file is ready: %v, and time passed to %d, want %d", got, c.h.clock(), want)
 	}
 	subscribe(0, 1, tagClock, clockMonotonic, 1<<64-1, 0)
-	if got := poll(1); fmt.Sprint(got) != "[1]" || c.h.clock != clockEnd || now(clockRealtime) != clockEpoch+clockEnd {
-		t.Errorf("for ever: %v at %d", got, c.h.clock)
+	_, ended := invoke(c.h, c.mem, wasiFuncs["poll_oneoff"], []uint64{1000, 2000, 1, 64})
+	if !ended || c.h.clock() != MaxFuel {
+		t.Errorf("it slept for ever until %d: out of fuel is %t", c.h.clock(), ended)
 	}
 }
 
 func TestInputCacheGivesTheRightBytes(t *testing.T) {
-	size, fetched := int64(20*inputBlock+5), 0
+	size, fetched := int64(inputBlocks*inputBlock+5), 0
 	in := &inputs{
 		sizes: func(uint32) int64 { return size },
 		fetch: func(file uint32, p []byte, off int64) {
@@ -312,9 +322,9 @@ func TestInputCacheGivesTheRightBytes(t *testing.T) {
 			}
 		},
 	}
-	for i := range int64(100) {
+	for i := range int64(300) {
 		off := i * 7_654_321 % (size - 100)
-		file, p := uint32(i%3), make([]byte, min(size-off, i*30_000))
+		file, p := uint32(i%3), make([]byte, min(size-off, i%100*30_000))
 		in.readAt(file, p, off)
 		for k := range p {
 			if want := byte(file) + byte((off+int64(k))>>12); p[k] != want {

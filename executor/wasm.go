@@ -18,9 +18,13 @@ type WASM struct {
 	cfg     Config
 	log     *slog.Logger
 	starter starter
+	cache   *codeCache
 	pool    *pool
-	running sync.WaitGroup // executions
-	started atomic.Uint64  // sandboxes
+	cancel  context.CancelFunc // of the making of spares
+	running sync.WaitGroup     // executions
+	started atomic.Uint64      // sandboxes
+
+	compiled, restored atomic.Uint64 // programs
 
 	mu    sync.Mutex
 	print *Fingerprint // once known
@@ -41,13 +45,20 @@ func OpenWASM(cfg Config, log *slog.Logger) (*WASM, error) {
 		}
 		path = "/proc/self/exe"
 	}
-	w := &WASM{cfg: cfg, log: log, starter: starter{cfg: cfg, path: path, ways: ways()}}
-	w.pool = newPool(cfg.MaxChildren, cfg.IdleTimeout, w.startBox)
+	cache, err := openCodeCache(cfg.CacheDir, cfg.CacheBytes, newCodeMaker(cfg.ChildPath))
+	if err != nil {
+		return nil, fmt.Errorf("executor: %w", err)
+	}
+	w := &WASM{cfg: cfg, log: log, starter: starter{cfg: cfg, path: path, ways: ways()}, cache: cache}
+	ctx, cancel := context.WithCancel(context.Background())
+	w.pool, w.cancel = newPool(cfg, w.startBox), cancel
+	w.pool.bare = func() (*box, error) { return w.starter.shut(ctx) }
 	return w, nil
 }
 
 // Close kills every sandbox and waits for the executions to end.
 func (w *WASM) Close() error {
+	w.cancel()
 	w.pool.close()
 	w.running.Wait()
 	w.starter.spawner.close()
@@ -55,6 +66,7 @@ func (w *WASM) Close() error {
 }
 
 // Fingerprint starts a sandbox, the first time, to see what this host enforces.
+// It is kept as a spare, where there may be one.
 func (w *WASM) Fingerprint(ctx context.Context) (Fingerprint, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -65,7 +77,7 @@ func (w *WASM) Fingerprint(ctx context.Context) (Fingerprint, error) {
 	if err != nil {
 		return Fingerprint{}, fmt.Errorf("probe the sandbox: %w", err)
 	}
-	b.kill()
+	w.pool.keep(b)
 	w.print = &Fingerprint{
 		Name: "wasm", Profile: profileName, Engine: engineName, Version: engineVersion, Arch: runtime.GOARCH,
 		Level: levelOf(b.layers), Layers: b.layers, MaxMemory: w.cfg.MaxMemory, MaxDisk: w.cfg.MaxDisk,
@@ -92,7 +104,7 @@ func (w *WASM) Check(r Requirement) error {
 
 // Prepare does nothing if there is a sandbox for owner and program.
 func (w *WASM) Prepare(ctx context.Context, owner proto.PeerID, program Program) error {
-	key := boxKey{owner, program.CID}
+	key := boxKey{owner: owner, program: program.CID}
 	if w.pool.has(key) {
 		return nil
 	}
@@ -114,7 +126,7 @@ func (w *WASM) Start(ctx context.Context, t Task) (Execution, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := w.pool.take(ctx, boxKey{t.Owner, t.Program.CID}, t.Program)
+	b, err := w.pool.take(ctx, boxKey{t.Owner, t.Program.CID, t.Interpret}, t.Program)
 	if err != nil {
 		e.cancel(nil)
 		return nil, fmt.Errorf("start %s: %w", t.Program.CID, err)
@@ -131,45 +143,105 @@ func (w *WASM) Start(ctx context.Context, t Task) (Execution, error) {
 
 // Release returns once they are dead.
 func (w *WASM) Release(owner proto.PeerID, program proto.CID) {
-	w.pool.clear(func(k boxKey) bool { return k == boxKey{owner, program} })
+	w.pool.clear(func(k boxKey) bool { return k.owner == owner && k.program == program && k != boxKey{} })
 }
 
 // Started counts the sandboxes that were started for programs.
 func (w *WASM) Started() uint64 { return w.started.Load() }
 
-// startBox starts a child that has compiled p.
-func (w *WASM) startBox(ctx context.Context, key boxKey, p Program) (*box, error) {
-	b, err := w.starter.shut(ctx)
+// Loaded counts how often a sandbox compiled its program, and how often it took
+// code that another had compiled before.
+func (w *WASM) Loaded() (compiled, restored uint64) { return w.compiled.Load(), w.restored.Load() }
+
+// startBox makes a child that is ready for tasks of p: of the spare one, or of a
+// new one where there is none.
+func (w *WASM) startBox(ctx context.Context, spare *box, key boxKey, p Program) (*box, error) {
+	var err error
+	if spare == nil {
+		if spare, err = w.starter.shut(ctx); err != nil {
+			return nil, err
+		}
+	}
+	w.started.Add(1)
+	b, err := w.loadBox(ctx, spare, key, p)
 	if err != nil {
 		return nil, err
 	}
 	b.key = key
-	w.started.Add(1)
-	if err := w.loadBox(ctx, b, p); err != nil {
-		b.kill()
-		return nil, err
-	}
 	w.log.Debug("sandbox started", "peer", key.owner, "program", key.program, "pid", b.proc.Pid)
 	return b, nil
 }
 
-func (w *WASM) loadBox(ctx context.Context, b *box, p Program) error {
+// loadBox has b, or in the end another in its place, load p. After an error
+// none is left.
+func (w *WASM) loadBox(ctx context.Context, b *box, key boxKey, p Program) (*box, error) {
+	program, err := w.bytesOf(ctx, p)
+	if err == nil && key.interpret {
+		_, err = w.starter.compile(ctx, b, loadOrder{interpret: true, program: program})
+	} else if err == nil {
+		b, err = w.loadCode(ctx, b, p.CID, program)
+	}
+	if err == nil {
+		return b, nil
+	}
+	if b != nil {
+		b.kill()
+	}
+	var refused *ProgramError
+	if !errors.As(err, &refused) {
+		w.log.Warn("sandbox did not load program", "program", p.CID, "err", err)
+	}
+	return nil, err
+}
+
+func (w *WASM) bytesOf(ctx context.Context, p Program) ([]byte, error) {
 	if p.Open == nil {
-		return fmt.Errorf("%w: a program without bytes", ErrTask)
+		return nil, fmt.Errorf("%w: a program without bytes", ErrTask)
 	}
 	program, err := p.Open(ctx)
 	if err != nil {
-		return fmt.Errorf("open program: %w", err)
+		return nil, fmt.Errorf("open program: %w", err)
 	}
 	if int64(len(program)) > w.cfg.MaxModule {
-		return &ProgramError{fmt.Sprintf("it has %d bytes, more than the %d that this node takes: strip debug information (-ldflags=-s, wasm-opt --strip-debug)", len(program), w.cfg.MaxModule)}
+		return nil, &ProgramError{fmt.Sprintf("it has %d bytes, more than the %d that this node takes: strip debug information (-ldflags=-s, wasm-opt --strip-debug)", len(program), w.cfg.MaxModule)}
 	}
-	if err := w.starter.load(ctx, b, program); err != nil {
-		var bad *ProgramError
-		if !errors.As(err, &bad) {
-			w.log.Warn("sandbox did not load program", "program", p.CID, "err", err)
+	return program, nil
+}
+
+// loadCode has b take up compiled code, or compile program and keep the code. A
+// child that was given code that turns out damaged is killed, and nil or another
+// returned.
+func (w *WASM) loadCode(ctx context.Context, b *box, id proto.CID, program []byte) (*box, error) {
+	key := w.cache.maker.key(program)
+	done, err := w.cache.turn(ctx, key)
+	if err != nil {
+		return b, err
+	}
+	defer done()
+	if kept := w.cache.open(key); kept != nil {
+		err := w.starter.restore(ctx, b, kept)
+		kept.close()
+		if err == nil {
+			w.restored.Add(1)
+			return b, nil
+		} else if ctx.Err() != nil {
+			return b, err
 		}
-		return err
+		w.log.Warn("compiled program dropped", "program", id, "err", err)
+		w.cache.drop(key)
+		b.kill()
+		if b, err = w.starter.shut(ctx); err != nil {
+			return nil, err
+		}
 	}
-	return nil
+	code, err := w.starter.compile(ctx, b, loadOrder{keep: w.cache.limit(), program: program})
+	if err == nil {
+		w.compiled.Add(1)
+	}
+	if err == nil && code != nil {
+		if err := w.cache.put(key, code); err != nil {
+			w.log.Warn("compiled program not kept", "program", id, "err", err)
+		}
+	}
+	return b, err
 }

@@ -51,14 +51,14 @@ func TestEngineVersion(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	w := openTest(t, nil)
-	fits := Requirement{Profile: "wasip1/0", Memory: 64 << 20, Disk: 1 << 20, Module: 1 << 20}
+	fits := Requirement{Profile: "wasip1/1", Memory: 64 << 20, Disk: 1 << 20, Module: 1 << 20}
 	if err := w.Check(fits); err != nil {
 		t.Errorf("what fits is refused: %v", err)
 	}
 	for name, r := range map[string]Requirement{
-		"profile": {Profile: "wasip1/1", Memory: 64 << 20}, "memory": {Profile: "wasip1/0", Memory: 1 << 40},
-		"no memory": {Profile: "wasip1/0"}, "disk": {Profile: "wasip1/0", Memory: 64 << 20, Disk: 1 << 40},
-		"module": {Profile: "wasip1/0", Memory: 64 << 20, Module: 1 << 40},
+		"profile": {Profile: "wasip1/0", Memory: 64 << 20}, "memory": {Profile: "wasip1/1", Memory: 1 << 40},
+		"no memory": {Profile: "wasip1/1"}, "disk": {Profile: "wasip1/1", Memory: 64 << 20, Disk: 1 << 40},
+		"module": {Profile: "wasip1/1", Memory: 64 << 20, Module: 1 << 40},
 	} {
 		if err := w.Check(r); !errors.Is(err, ErrRefused) {
 			t.Errorf("%s: got %v, want ErrRefused", name, err)
@@ -225,7 +225,7 @@ func TestPrepareEndsInTime(t *testing.T) {
 	open, ctx := p.Open, t.Context()
 	ctx, cancel := context.WithCancel(ctx)
 	p.Open = func(ctx context.Context) ([]byte, error) { cancel(); return open(ctx) }
-	if err := w.Prepare(ctx, peer(1), p); !errors.Is(err, context.Canceled) || w.pool.has(boxKey{peer(1), p.CID}) {
+	if err := w.Prepare(ctx, peer(1), p); !errors.Is(err, context.Canceled) || w.pool.has(boxKey{owner: peer(1), program: p.CID}) {
 		t.Errorf("got %v, want context.Canceled and no sandbox", err)
 	}
 }

@@ -263,8 +263,8 @@ func TestACancelledJobWithAReductionIsRetried(t *testing.T) {
 	l.bids(t, n, again)
 	o = l.next(t).accepts(t)
 	l.answers(t, n, o)
-	if s := ends(t, again); s.State != "completed" || s.Accepted != 2 || s.ReduceState != "completed" || s.OutputRoot == "" {
-		t.Errorf("%s (%s), %d accepted, reduction %s", s.State, s.Reason, s.Accepted, s.ReduceState)
+	if s := ends(t, again); s.State != "completed" || s.Accepted != 2 || s.ReduceState != "completed" || s.OutputRoot == "" || s.Fuel != 3000 {
+		t.Errorf("%s (%s), %d accepted, reduction %s, fuel %d; want all of it, and 3000 of fuel", s.State, s.Reason, s.Accepted, s.ReduceState, s.Fuel)
 	}
 }
 
@@ -284,7 +284,9 @@ func TestReceiptsAreKeptAsTheyWereSigned(t *testing.T) {
 			l.answers(t, n, o)
 		}
 	}
-	ends(t, j)
+	if s := ends(t, j); s.Fuel != 3000 {
+		t.Errorf("the job used %d units of fuel, want those of its 3 results, 3000", s.Fuel)
+	}
 	check := func(n *running) {
 		t.Helper()
 		got := receiptsOf(t, n.asks(t), j)
@@ -295,6 +297,10 @@ func TestReceiptsAreKeptAsTheyWereSigned(t *testing.T) {
 			env, err := proto.OpenEnvelope(r.Envelope, proto.Expect{Network: n.Network, Purpose: proto.PurposeReceipt, Addressee: l.ID(), Now: time.Now()})
 			if err != nil || env.Signer != n.Self || int(r.Task) != i || r.Peer != l.ID().String() || r.TimeMs == 0 || r.Reduce || r.Output == "" {
 				t.Errorf("receipt %d: %v, %v", i, r, err)
+			}
+			signed, err := proto.ParseReceipt(env.Body)
+			if err != nil || signed.Fuel != 1000 || signed.Engine != l.engine || r.Fuel != 1000 || r.Engine != l.engine.String() {
+				t.Errorf("receipt %d: signed %+v, shown %v, %v; want 1000 units of fuel on %s", i, signed, r, err, l.engine)
 			}
 		}
 	}

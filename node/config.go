@@ -48,6 +48,8 @@ type Config struct {
 	ConnLow      int           // connections are trimmed to this …
 	ConnHigh     int           // … when there are more than this; no key of config.yaml: both are for programs that embed a node
 	SandboxIdle  time.Duration // a sandbox without work is ended after
+	SandboxSpare int           // sandboxes kept ready without a program; less than Lend.Slots and this machine's cores together; no key
+	SandboxCache int64         // bytes of compiled programs kept in the home; 0: none; no key
 	MaxProgram   int64         // bytes of the largest program
 	Grace        time.Duration // providers are asked to keep results, and a daemon's tasks going, while this node is out of touch
 	KeepJobs     time.Duration // ended jobs are forgotten after; 0: never
@@ -94,7 +96,7 @@ func DefaultConfig() Config {
 		Roles: []string{RoleProvider, RoleRequester}, LogLevel: "info",
 		Lend:  Lend{CPU: float64(runtime.NumCPU()), Memory: hostMemory() / 2, Disk: 4 << 30, Slots: runtime.NumCPU()},
 		Cache: 10 << 30, LiveLogs: 64 << 20, ConnLow: 64, ConnHigh: 128,
-		SandboxIdle: 30 * time.Second, MaxProgram: 64 << 20, ClientWarmUp: 2 * time.Second,
+		SandboxIdle: 30 * time.Second, SandboxSpare: 1, SandboxCache: 1 << 30, MaxProgram: 64 << 20, ClientWarmUp: 2 * time.Second,
 		KeepJobs: 30 * 24 * time.Hour, KeepJobsMost: 10_000,
 		Hedge: "predicted", Grace: 30 * time.Minute, Patience: time.Hour, DrainTimeout: 30 * time.Second,
 		Telemetry: Telemetry{TraceSample: 1},

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -105,6 +106,35 @@ func TestAProgressRecordOfANewerVersionIsRefused(t *testing.T) {
 	n.stop()
 	if _, _, err := open(t.Context(), cfg, testLog(t), Parts{}, true); !errors.Is(err, requester.ErrNewer) {
 		t.Errorf("%v, want %v", err, requester.ErrNewer)
+	}
+}
+
+// TestAJobOfAnotherVersionsRulesIsLeftOut: it does not keep a node from starting,
+// nor the other jobs from going on.
+func TestAJobOfAnotherVersionsRulesIsLeftOut(t *testing.T) {
+	cfg := testConfig(t, randomNetwork())
+	n := startNode(t, cfg)
+	j := submit(t, n.node, &api.SubmitJobRequest{Job: small(t, "noop"), Local: true})
+	ends(t, j)
+	old := j.Specification()
+	old.Program.Fuel, old.Program.Profile = 0, "wasip1/0"
+	envelope, id := n.SignSpecification(old)
+	kept, err := n.content.AddReader(t.Context(), bytes.NewReader(envelope))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.content.Pin(t.Context(), kept.CID, "test"); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.content.FlushFiles(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	put(t, n.db, keyOfJob(id, "/job"), map[string]any{"version": 1, "spec": kept.CID, "local": true})
+	put(t, n.db, keyOfJob(id, "/progress"), map[string]any{"version": 1})
+	n.stop()
+	again := startNode(t, cfg)
+	if jobs := again.requester.List(); len(jobs) != 1 || jobs[0].ID() != j.ID() {
+		t.Errorf("%d jobs, want the one that this version reads", len(jobs))
 	}
 }
 

@@ -77,7 +77,7 @@ func TestASpecificationThatIsWrongSaysWhatToDo(t *testing.T) {
 		{"negative confidence", func(j *api.Job) { j.Confidence = -0.1 }, "below 1"},
 		{"confidence that is no number", func(j *api.Job) { j.Confidence = math.NaN() }, "confidence"},
 		{"a comparator that does not exist", func(j *api.Job) { j.Comparator = "fuzzy" }, "comparator"},
-		{"fuel", func(j *api.Job) { j.Fuel = 1 }, "leave it out"},
+		{"too much fuel", func(j *api.Job) { j.Fuel = proto.MaxFuel + 1 }, "fuel"},
 		{"a negative price", func(j *api.Job) { j.MaxPrice = -1 }, "negative"},
 		{"a price that is no number", func(j *api.Job) { j.MaxPrice = math.NaN() }, "price"},
 		{"an endless price", func(j *api.Job) { j.MaxPrice = math.Inf(1) }, "price"},

@@ -133,7 +133,7 @@ func (l *lender) answer(t testing.TB, n *running, o *offer) (proto.Answer, []pro
 	task := o.tasks[0]
 	return proto.Answer{
 		Execution: task.Execution, Lease: o.award.Lease, Epoch: o.award.Epoch, Digest: proto.TaskDigest(o.award.Program, task.Task),
-		Output: root.CID, OutputSize: uint64(root.Size), Outcome: proto.OutcomeExited, Engine: l.engine,
+		Output: root.CID, OutputSize: uint64(root.Size), Outcome: proto.OutcomeExited, Fuel: 1000, Engine: l.engine,
 	}, blocks
 }
 

@@ -17,7 +17,7 @@ func (e *stranger) program(t testing.TB, name string) proto.Program {
 	code := guestBytes(t, name)
 	return proto.Program{
 		Executor: proto.ExecutorWASM, Profile: proto.ProfileWASM, Code: e.add(code), CodeSize: uint64(len(code)),
-		Resources: proto.Resources{CPU: 1000, Memory: 16 << 20, Disk: 4 << 20}, Timeout: 20 * time.Second,
+		Resources: proto.Resources{CPU: 1000, Memory: 16 << 20, Disk: 4 << 20}, Fuel: 1 << 50, Timeout: 20 * time.Second,
 	}
 }
 

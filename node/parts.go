@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"log/slog"
+	"path/filepath"
 	"runtime"
 	"time"
 
@@ -42,6 +43,7 @@ func (p Parts) openExecutor(cfg Config, log *slog.Logger) (executor.Executor, er
 		MaxModule: cfg.MaxProgram,
 		MaxMemory: min(max(cfg.Lend.Memory, usual.Memory, 1<<20), maxTaskMemory), MaxDisk: min(max(cfg.Lend.Disk, usual.Disk), maxTaskDisk),
 		MaxChildren: cfg.mostSlots() + runtime.NumCPU(), IdleTimeout: cfg.SandboxIdle, PrepareTimeout: prepareTimeout,
+		Spare: cfg.SandboxSpare, CacheDir: filepath.Join(cfg.Home, "compiled"), CacheBytes: cfg.SandboxCache,
 	}
 	if p.Executor != nil {
 		return p.Executor(ec, log)

@@ -16,7 +16,7 @@ type Outcome uint32
 const (
 	OutcomeExited    Outcome = iota + 1 // with an exit code
 	OutcomeTrapped                      // unreachable, out of bounds, stack overflow, …
-	OutcomeOutOfFuel                    // from profile wasip1/1 on
+	OutcomeOutOfFuel                    // its limit of fuel was too low
 	OutcomeInvalid                      // the code is no program of this profile
 )
 
@@ -58,14 +58,15 @@ type Answer struct {
 	Outcome    Outcome
 	ExitCode   uint32 // when exited; else 0
 	Trap       string // word from the profile's list, when trapped or invalid; else empty
-	Fuel       uint64
-	StateRoots []Hash // may be empty
+	Fuel       uint64 // used: equal on all machines; the program's limit if it ran out
+	StateRoots []Hash // of the guest's machine along the way, equal on all machines; may be empty
 	Engine     Engine
 	CPU, Wall  time.Duration // to the microsecond
 	PeakMemory uint64        // bytes
 }
 
-const maxStateRoots = 4096
+// MaxStateRoots is how many state roots an answer has at most.
+const MaxStateRoots = 4096
 
 // Ok tells whether the program itself succeeded.
 func (a Answer) Ok() bool { return a.Outcome == OutcomeExited && a.ExitCode == 0 }
@@ -126,11 +127,27 @@ func (a Answer) validate() error {
 	case a.Trap != "" && a.Outcome != OutcomeTrapped && a.Outcome != OutcomeInvalid:
 		return fmt.Errorf("%w: a trap of a program that did not trap", ErrMalformed)
 	}
+	if a.Fuel > MaxFuel {
+		return fmt.Errorf("%w: an answer of %d units of fuel", ErrMalformed, a.Fuel)
+	}
 	return checkName("trap", a.Trap, maxDetail)
 }
 
+// Roots names the list of state roots: the SHA-256 of all of them in order; zero
+// where there are none. Two answers have equal lists if it is equal.
+func (a Answer) Roots() (h Hash) {
+	if len(a.StateRoots) == 0 {
+		return h
+	}
+	sum := sha256.New()
+	for _, r := range a.StateRoots {
+		sum.Write(r[:])
+	}
+	return Hash(sum.Sum(nil))
+}
+
 func parseHashes(bs [][]byte) (hs []Hash, err error) {
-	if len(bs) > maxStateRoots {
+	if len(bs) > MaxStateRoots {
 		return nil, fmt.Errorf("%w: %d state roots", ErrMalformed, len(bs))
 	}
 	for _, b := range bs {
@@ -150,7 +167,7 @@ func micros(n int64) time.Duration {
 
 // A Receipt is the requester's signed word that it holds an answer, and what
 // the work is worth to it. One for an execution that was cancelled before it
-// answered is partial: it has neither answer nor output.
+// answered is partial: it has no answer, output, fuel or engine.
 type Receipt struct {
 	Answer    Hash // of the answer's envelope; zero: partial
 	Job       JobID
@@ -159,6 +176,8 @@ type Receipt struct {
 	Output    CID
 	Amount    Credits
 	CPU       time.Duration
+	Fuel      uint64
+	Engine    Engine
 }
 
 // Partial tells whether the execution was cancelled before it answered.
@@ -169,6 +188,7 @@ func (r Receipt) Marshal() []byte {
 	return marshal(&wire.Receipt{
 		Answer: r.Answer[:], Job: r.Job[:], Execution: r.Execution[:], Digest: r.Digest[:],
 		Output: optionalCID(r.Output), Amount: uint64(r.Amount), Cpu: r.CPU.Microseconds(),
+		Fuel: r.Fuel, Engine: optionalEngine(r.Engine),
 	})
 }
 
@@ -178,10 +198,10 @@ func ParseReceipt(b []byte) (r Receipt, err error) {
 	if err := unmarshal(b, &w, "receipt"); err != nil {
 		return r, err
 	}
-	if len(w.Answer) != len(r.Answer) || len(w.Digest) != len(r.Digest) || w.Amount > maxCredits {
+	if len(w.Answer) != len(r.Answer) || len(w.Digest) != len(r.Digest) || w.Amount > maxCredits || w.Fuel > MaxFuel {
 		return r, fmt.Errorf("%w: receipt out of range", ErrMalformed)
 	}
-	r = Receipt{Answer: Hash(w.Answer), Digest: Digest(w.Digest), Amount: Credits(w.Amount), CPU: micros(w.Cpu)}
+	r = Receipt{Answer: Hash(w.Answer), Digest: Digest(w.Digest), Amount: Credits(w.Amount), CPU: micros(w.Cpu), Fuel: w.Fuel}
 	if r.Job, err = parseJobID(w.Job); err != nil {
 		return Receipt{}, err
 	}
@@ -189,10 +209,13 @@ func ParseReceipt(b []byte) (r Receipt, err error) {
 		return Receipt{}, err
 	}
 	if r.Partial() {
-		if len(w.Output) > 0 {
-			return Receipt{}, fmt.Errorf("%w: an output without an answer", ErrMalformed)
+		if len(w.Output) > 0 || w.Fuel != 0 || w.Engine != nil {
+			return Receipt{}, fmt.Errorf("%w: output, fuel or engine without an answer", ErrMalformed)
 		}
 		return r, nil
+	}
+	if r.Engine, err = parseEngine(w.Engine); err != nil {
+		return Receipt{}, err
 	}
 	if r.Output, err = CIDFromBytes(w.Output); err != nil {
 		return Receipt{}, fmt.Errorf("%w: output: %v", ErrMalformed, err)

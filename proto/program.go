@@ -28,8 +28,12 @@ const (
 // every node has. docs/sandbox.md says what the profile fixes.
 const (
 	ExecutorWASM = "wasm"
-	ProfileWASM  = "wasip1/0"
+	ProfileWASM  = "wasip1/1"
 )
+
+// MaxFuel is the most fuel that a program may be given: what a processor of today
+// burns in years. It leaves room to count on in 63 bits.
+const MaxFuel = 1 << 60
 
 // A Program is what all tasks of a job share: code, what it is given, and the
 // limits that it runs within.
@@ -42,7 +46,7 @@ type Program struct {
 	Env       []string // KEY=VALUE, sorted by KEY, keys unique; see [Env]
 	Outputs   []string // absolute guest paths to collect, sorted
 	Resources Resources
-	Fuel      uint64        // 0: unmetered (profile wasip1/0)
+	Fuel      uint64        // units that one execution may use, 1 to [MaxFuel]; the profile says what a unit is
 	Timeout   time.Duration // of one execution, to the millisecond
 	Private   bool          // code is of class job, not public
 }
@@ -92,6 +96,9 @@ func (p Program) Validate() error {
 	}
 	if p.Timeout < time.Millisecond || p.Timeout > MaxTimeout {
 		return fmt.Errorf("%w: timeout %s; it must be at least 1ms and at most %s", ErrMalformed, p.Timeout, MaxTimeout)
+	}
+	if p.Fuel < 1 || p.Fuel > MaxFuel {
+		return fmt.Errorf("%w: %d units of fuel; it must be at least 1 and at most %d", ErrMalformed, p.Fuel, uint64(MaxFuel))
 	}
 	if err := p.Resources.validate(); err != nil {
 		return err

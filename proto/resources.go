@@ -93,8 +93,8 @@ func (r Resources) validate() error {
 	return nil
 }
 
-// An Engine says what computed a result. Results of profile wasip1/0 are
-// compared only between equal engines.
+// An Engine says what computed a result. A profile makes results equal on all
+// engines, but an engine can have a bug: so only equal ones prove each other wrong.
 type Engine struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
@@ -106,6 +106,14 @@ func (e Engine) String() string { return e.Name + "/" + e.Version + "/" + e.Arch
 
 func (e Engine) wire() *wire.Engine {
 	return &wire.Engine{Name: e.Name, Version: e.Version, Arch: e.Arch}
+}
+
+// optionalEngine gives nothing for the engine of what was not computed.
+func optionalEngine(e Engine) *wire.Engine {
+	if e == (Engine{}) {
+		return nil
+	}
+	return e.wire()
 }
 
 func parseEngine(w *wire.Engine) (Engine, error) {

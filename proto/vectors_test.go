@@ -73,7 +73,7 @@ func (v taskVector) task(t *testing.T) (Program, Task) {
 func taskVectors() []taskVector {
 	const hello, tree = "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e", "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354"
 	return []taskVector{
-		{Name: "the least", Profile: ProfileWASM, Code: hello, Count: 1},
+		{Name: "the least", Profile: ProfileWASM, Code: hello, Fuel: 1, Count: 1},
 		{
 			Name: "everything", Profile: ProfileWASM, Code: hello, Args: []string{"--top", "10", ""}, Env: []string{"A=y", "A1=ü"},
 			Outputs: []string{"/out", "/tmp/x"}, Stdin: hello, Input: tree, Memory: 256 << 20, Disk: 1 << 30, Fuel: 1e12, Index: 6, Count: 7, Seed: "00ff",
@@ -86,7 +86,7 @@ func taskVectors() []taskVector {
 func exampleProgram() Program {
 	return Program{
 		Executor: ExecutorWASM, Profile: ProfileWASM, Code: RawCID([]byte("code")), CodeSize: 4, Args: []string{"-v"}, Env: []string{"LANG=C"},
-		Outputs: []string{"/out"}, Resources: Resources{1000, 256 << 20, 1 << 30, 0}, Timeout: 10 * time.Minute,
+		Outputs: []string{"/out"}, Resources: Resources{1000, 256 << 20, 1 << 30, 0}, Fuel: 1e12, Timeout: 10 * time.Minute,
 	}
 }
 
@@ -123,9 +123,9 @@ func exampleBodies() map[string][]byte {
 		}.Marshal(),
 		"answer": Answer{
 			Execution: execution, Lease: lease, Epoch: 9, Digest: Digest{4}, Output: RawCID([]byte("output")), OutputSize: 6, Outcome: OutcomeExited,
-			ExitCode: 3, StateRoots: []Hash{{5}}, Engine: engine, CPU: time.Second, Wall: 2 * time.Second, PeakMemory: 1 << 20,
+			ExitCode: 3, Fuel: 1_234_567, StateRoots: []Hash{{5}}, Engine: engine, CPU: time.Second, Wall: 2 * time.Second, PeakMemory: 1 << 20,
 		}.Marshal(),
-		"receipt": Receipt{Answer: Hash{6}, Job: job, Execution: execution, Digest: Digest{4}, Output: RawCID([]byte("output")), Amount: 1389, CPU: time.Second}.Marshal(),
+		"receipt": Receipt{Answer: Hash{6}, Job: job, Execution: execution, Digest: Digest{4}, Output: RawCID([]byte("output")), Amount: 1389, CPU: time.Second, Fuel: 1_234_567, Engine: engine}.Marshal(),
 		"grant":   Grant{Job: job, Root: RawCID([]byte("in"))}.Marshal(),
 	}
 }

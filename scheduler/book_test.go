@@ -435,8 +435,8 @@ func TestOffer(t *testing.T) {
 }
 
 func ExampleEligible() {
-	adv := proto.Advert{Executor: "wasm", Profile: "wasip1/0", Offered: proto.Resources{Memory: 1 << 30}}
-	no, ok := Eligible(adv, proto.Announcement{Executor: "wasm", Profile: "wasip1/0", Needs: proto.Resources{Memory: 2 << 30}})
+	adv := proto.Advert{Executor: "wasm", Profile: "wasip1/1", Offered: proto.Resources{Memory: 1 << 30}}
+	no, ok := Eligible(adv, proto.Announcement{Executor: "wasm", Profile: "wasip1/1", Needs: proto.Resources{Memory: 2 << 30}})
 	fmt.Println(ok, no.Reason, no.Detail)
 	// Output: false memory a task needs more memory than is lent
 }

@@ -34,12 +34,17 @@ const (
 	size                // a number that may have a unit, as in 1.5GiB
 	release             // a version: numbers between dots
 	free                // a label: a number with or without unit where both are, else a word
+	level               // of isolation, in the order of levels
 )
 
-// fields that a constraint may name, besides label.NAME.
+// levels of isolation, from the weakest on. docs/sandbox.md §2.
+var levels = []string{"none", "landlock", "namespaces"}
+
+// fields that a constraint may name, besides label.NAME; sandbox is another name
+// for isolation.
 var fields = map[string]kind{
 	"arch": word, "cpu": number, "disk": size, "engine": word, "executor": word, "gpu": number,
-	"isolation": word, "memory": size, "price": number, "profile": word, "slots": number, "version": release,
+	"isolation": level, "memory": size, "price": number, "profile": word, "sandbox": level, "slots": number, "version": release,
 }
 
 const labelPrefix = "label."
@@ -121,6 +126,9 @@ func (c *Constraint) addValue(k kind, written string) error {
 	}
 	if _, isNumber := k.quantity(v); !isNumber && (k == number || k == size) {
 		return fmt.Errorf("constraint %q: %s is a number, %q is none", c.text, c.Field, v)
+	}
+	if k == level && !slices.Contains(levels, v) {
+		return fmt.Errorf("constraint %q: %s is one of %s, %q is none", c.text, c.Field, strings.Join(levels, ", "), v)
 	}
 	c.Values = append(c.Values, v)
 	return nil
@@ -226,7 +234,7 @@ func (c Constraint) fact(a proto.Advert) string {
 		return a.Executor
 	case "gpu":
 		return strconv.FormatUint(uint64(a.Offered.GPU), 10)
-	case "isolation":
+	case "isolation", "sandbox":
 		return a.Isolation
 	case "memory":
 		return strconv.FormatUint(a.Offered.Memory, 10)
@@ -244,8 +252,12 @@ func (c Constraint) fact(a proto.Advert) string {
 
 // compare orders a fact and a value; not ok where they have no order.
 func (k kind) compare(have, want string) (d int, ok bool) {
-	if k == release {
+	switch k {
+	case release:
 		return compareVersions(have, want), true
+	case level:
+		h, w := slices.Index(levels, have), slices.Index(levels, want)
+		return h - w, h >= 0 && w >= 0 // a newer version may have others
 	}
 	h, hok := k.quantity(have)
 	w, wok := k.quantity(want)
@@ -274,7 +286,7 @@ var units = []struct {
 func (k kind) quantity(s string) (n float64, ok bool) {
 	factor := 1.0
 	switch k {
-	case word, release:
+	case word, release, level:
 		return 0, false
 	case size, free:
 		for _, u := range units {

@@ -8,7 +8,7 @@ import (
 )
 
 var factual = Facts{proto.Advert{
-	Executor: "wasm", Profile: "wasip1/0", Isolation: "namespaces", Version: "v0.10.0",
+	Executor: "wasm", Profile: "wasip1/1", Isolation: "namespaces", Version: "v0.10.0",
 	Engine:  proto.Engine{Name: "wazero", Version: "1.9", Arch: "amd64"},
 	Offered: proto.Resources{CPU: 2500, Memory: 2 << 30, Disk: 10e9}, Slots: 4, Price: 1_500_000,
 	Labels: proto.Labels{"region": "eu", "tier": "3", "site": "North Hall, 2", "nan": "NaN", "ram": "16GiB"},
@@ -25,7 +25,9 @@ func TestConstraintsHold(t *testing.T) {
 		{"memory == 2048MiB", true}, {"memory != 2GiB", false}, {"memory in [1GiB, 2GiB]", true}, {"disk >= 10GB", true}, {"disk >= 10GiB", false},
 		{"cpu >= 2.5", true}, {"cpu > 2.5", false}, {"cpu < 1e1", true}, {"slots == 4", true}, {"price <= 1.5", true}, {"price < 1.5", false},
 		{"gpu == 0", true}, {"gpu >= 1", false},
-		{"engine == wazero", true}, {"executor == wasm", true}, {"profile == wasip1/0", true}, {"isolation == namespaces", true}, {"isolation in [landlock, none]", false},
+		{"engine == wazero", true}, {"executor == wasm", true}, {"profile == wasip1/1", true}, {"isolation == namespaces", true}, {"isolation in [landlock, none]", false},
+		{"sandbox >= namespaces", true}, {"sandbox >= landlock", true}, {"sandbox > landlock", true}, {"sandbox > namespaces", false},
+		{"isolation < namespaces", false}, {"isolation <= namespaces", true}, {"isolation != landlock", true}, {"sandbox in [none, namespaces]", true},
 		{"version >= 0.9.1", true}, {"version >= v0.10", true}, {"version < 0.10.1", true}, {"version == 0.10.0", true}, {"version > 0.10.0-rc1", true},
 		{"version != devel", true}, {"version < 1", true}, {"version > 0.10", false}, {"version >= 0.10.0.1", false},
 		{"label.region == eu", true}, {"label.region in [us, eu]", true}, {"label.region != us", true}, {"label.region == EU", false},
@@ -49,10 +51,26 @@ func TestConstraintsHold(t *testing.T) {
 			t.Errorf("%s was written %s", got, c.text)
 		}
 	}
-	for _, text := range []string{"arch == x", "version >= 1", "isolation in [x]", "engine == x"} {
+	for _, text := range []string{"arch == x", "version >= 1", "isolation in [none]", "sandbox >= none", "engine == x"} {
 		c, err := ParseConstraint(text)
 		if err != nil || c.Holds(Facts{}) {
 			t.Errorf("%s holds of a provider that states nothing (%v)", text, err)
+		}
+	}
+}
+
+func TestASandboxIsAtLeastOfALevel(t *testing.T) {
+	for _, c := range []struct {
+		advertised string
+		want       bool
+	}{{"none", false}, {"landlock", true}, {"namespaces", true}, {"", false}, {"microvm", false}} {
+		a := proto.Announcement{Constraints: []string{"sandbox >= landlock"}}
+		no, ok := Eligible(proto.Advert{Isolation: c.advertised}, a)
+		if ok != c.want {
+			t.Errorf("sandbox >= landlock of one that advertises %q: %t, want %t", c.advertised, ok, c.want)
+		}
+		if !ok && (no.Reason != proto.ReasonConstraint || !strings.Contains(no.Detail, `"sandbox >= landlock"`)) {
+			t.Errorf("refused with %s: %s, want the constraint", no.Reason, no.Detail)
 		}
 	}
 }
@@ -79,7 +97,8 @@ func TestConstraintsThatCannotBeRead(t *testing.T) {
 		{"arch == amd64 and cpu > 2", "put the value in quotes"},
 		{"arch == 'amd64", "put the value in quotes"},
 		{"arch >= amd64", "arch has no order; use ==, != or in"},
-		{"isolation > none", "isolation has no order"},
+		{"isolation > strong", `isolation is one of none, landlock, namespaces, "strong" is none`},
+		{"sandbox in [landlock, x]", "sandbox is one of none, landlock, namespaces"},
 		{"arch in amd64", "expected in [A, B]"},
 		{"arch in [amd64", "expected in [A, B]"},
 		{"arch in []", "no value after in"},

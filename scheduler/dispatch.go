@@ -156,7 +156,7 @@ func (j *Job) place(t *task) bool {
 			j.wakeAt(j.cfg.StandIn)
 			return false
 		default:
-			return j.canOwn(t) && j.ownFree() && j.runLocal(t, RoleStandIn)
+			return j.canOwn(t) && j.ownFree() && j.runLocal(t, RoleStandIn, false)
 		}
 	}
 	return true
@@ -260,19 +260,19 @@ func (j *Job) runOwn() {
 		switch own := t.own(); {
 		case t.settled != nil || own != nil && own.live() || !j.canOwn(t):
 		case j.cfg.LocalOnly:
-			j.runLocal(t, RoleLocal)
+			j.runLocal(t, RoleLocal, false)
 		case own != nil || t.inConflict():
-			j.runLocal(t, RoleReferee)
+			j.runLocal(t, RoleReferee, own != nil)
 		default:
-			j.runLocal(t, RoleStandIn)
+			j.runLocal(t, RoleStandIn, false)
 		}
 	}
 }
 
 // runLocal starts the requester's own run of t; it gives true.
-func (j *Job) runLocal(t *task, role Role) bool {
+func (j *Job) runLocal(t *task, role Role, interpret bool) bool {
 	j.localBusy++
-	e := j.newExec(t, &exec{peer: j.cfg.Self, role: role, local: true})
-	j.out.Local = append(j.out.Local, RunLocal{Execution: e.id, Task: t.index})
+	e := j.newExec(t, &exec{peer: j.cfg.Self, role: role, local: true, interpret: interpret})
+	j.out.Local = append(j.out.Local, RunLocal{Execution: e.id, Task: t.index, Interpret: interpret})
 	return true
 }

@@ -101,6 +101,8 @@ type Outcome struct {
 	Result   proto.Outcome
 	ExitCode uint32
 	Trap     string
+	Fuel     uint64     // used; all that it was given if it ran out
+	Roots    proto.Hash // names its list of state roots, see [proto.Answer.Roots]
 	CPU      time.Duration
 	Wall     time.Duration
 }
@@ -115,9 +117,21 @@ type result struct {
 	result   proto.Outcome
 	exitCode uint32
 	trap     string
+	fuel     uint64
+	roots    proto.Hash
 }
 
-func (o Outcome) result() result { return result{o.Output, o.Result, o.ExitCode, o.Trap} }
+func (o Outcome) result() result {
+	return result{o.Output, o.Result, o.ExitCode, o.Trap, o.Fuel, o.Roots}
+}
+
+// OutcomeOf gives what counts of an answer.
+func OutcomeOf(a proto.Answer) Outcome {
+	return Outcome{
+		Output: a.Output, Engine: a.Engine, Result: a.Outcome, ExitCode: a.ExitCode, Trap: a.Trap,
+		Fuel: a.Fuel, Roots: a.Roots(), CPU: a.CPU, Wall: a.Wall,
+	}
+}
 
 // Answered: an execution gave a result. It says whether anybody was waiting for
 // it; an answer to a settled, cancelled or unknown execution changes nothing.
@@ -210,7 +224,9 @@ func (j *Job) failLocal(e *exec, reason proto.Reason, detail string) {
 		j.localAfter = j.now.Add(declineBackoff)
 		return
 	case proto.ReasonTimeout:
-		t.timedOut++
+		if !e.interpret { // which is many times slower
+			t.timedOut++
+		}
 		j.progress()
 	}
 	t.localFailed = strings.TrimSpace(reason.String() + " " + detail)

@@ -483,6 +483,8 @@ func TestAJobSaysHowItEnded(t *testing.T) {
 	}
 	ok := Settlement{State: TaskVerified, Checkers: 3, Outcome: says("x")}
 	own := Settlement{State: TaskVerified, Own: true, Outcome: says("x")}
+	burnt := failed(proto.OutcomeOutOfFuel, 0, "")
+	burnt.Outcome.Fuel = 1_000_000
 	cases := []struct {
 		name     string
 		tasks    []Settlement
@@ -497,7 +499,7 @@ func TestAJobSaysHowItEnded(t *testing.T) {
 		{"own runs alone", []Settlement{own, own}, Completed, "", Counts{Tasks: 2, Verified: 2}, 0, true},
 		{"a trap", []Settlement{ok, failed(proto.OutcomeTrapped, 0, "unreachable")}, Failed, "task 1: the program trapped: unreachable", Counts{Tasks: 2, Verified: 2, Failed: 1}, 2, false},
 		{"no program", []Settlement{failed(proto.OutcomeInvalid, 0, "bad magic")}, Failed, "task 0: the program is not valid: bad magic", Counts{Tasks: 1, Verified: 1, Failed: 1}, 2, false},
-		{"out of fuel", []Settlement{failed(proto.OutcomeOutOfFuel, 0, "")}, Failed, "task 0: the program ended: out of fuel", Counts{Tasks: 1, Verified: 1, Failed: 1}, 2, false},
+		{"out of fuel", []Settlement{burnt, burnt}, Failed, "task 0: the program ran out of fuel; raise limits.fuel, above 1000000", Counts{Tasks: 2, Verified: 2, Failed: 2, Fuel: 2_000_000}, 2, false},
 		{"a dispute weighs more than a failure", []Settlement{{State: TaskFailed, How: "timed out"}, {State: TaskDisputed, How: "unsettled"}}, Disputed, "task 1: unsettled", Counts{Tasks: 2, Disputed: 1, Failed: 1}, 0, false},
 	}
 	for _, c := range cases {

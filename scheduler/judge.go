@@ -124,18 +124,23 @@ func (j *Job) settleAgreed(t *task, answers []*exec) {
 // A hearing is how the answers to a task compare with the requester's own run.
 // With another engine than its own nothing is proven.
 type hearing struct {
-	owns          []*exec // the requester's runs
+	own           *exec // the requester's first run
+	word          *exec // its run on the interpreter, which decides; nil: there was none
 	agreed, wrong []*exec
-	other         []*exec // differ, and not comparable
+	other         []*exec // differ, and nothing is proven
 }
 
 func hear(answers []*exec) (h hearing) {
 	for _, e := range answers {
-		if e.local {
-			h.owns = append(h.owns, e)
+		switch {
+		case !e.local:
+		case e.interpret:
+			h.word = e
+		default:
+			h.own = e
 		}
 	}
-	own := h.owns[0].outcome
+	own := h.own.outcome
 	for _, e := range answers {
 		switch {
 		case e.local:
@@ -151,21 +156,23 @@ func hear(answers []*exec) (h hearing) {
 	return h
 }
 
-// judgeByOwn: the requester ran the task itself. Where nobody agrees with it
-// and somebody would be blamed, it runs it once more: a machine at fault, or a
-// program that is not deterministic, must not cost others their standing.
+// alone tells that somebody would be blamed though nobody agrees with the
+// requester.
+func (h hearing) alone() bool { return len(h.wrong) > 0 && len(h.agreed) == 0 }
+
+// judgeByOwn: the requester ran the task itself. Where an engine may be at fault,
+// its own too, it runs the task once more, on the interpreter, before anybody is
+// blamed: where answers are of another engine, where nobody agrees with it, and
+// where the program was in doubt before.
 func (j *Job) judgeByOwn(t *task, answers []*exec) {
 	h := hear(answers)
-	alone := len(h.wrong) > 0 && len(h.agreed) == 0
+	doubt := h.alone() || len(h.other) > 0 || len(h.wrong) > 0 && len(j.conflicts) > 0
 	switch {
-	case alone && len(h.owns) == 1 && j.canOwn(t):
+	case doubt && h.word == nil && j.canOwn(t):
 		j.wantOwn(t)
-	case len(h.owns) == 2 && h.owns[0].outcome.result() != h.owns[1].outcome.result():
-		j.settle(t, Settlement{
-			State: TaskDisputed,
-			How:   "two runs by the requester itself gave different results: the program is not deterministic here, or this machine is at fault; nobody is blamed",
-		})
-	case alone && len(h.owns) == 1:
+	case h.word != nil && h.word.outcome.result() != h.own.outcome.result():
+		j.judgeByWord(t, h, answers)
+	case h.alone() && h.word == nil:
 		h.other, h.wrong = append(h.other, h.wrong...), nil
 		j.settleByOwn(t, h)
 	default:
@@ -173,28 +180,96 @@ func (j *Job) judgeByOwn(t *task, answers []*exec) {
 	}
 }
 
+// judgeByWord: the requester's compiler and its interpreter differ, so one of
+// them has a bug, or the machine is at fault. The interpreter is believed where a
+// peer says the same; nobody is blamed.
+func (j *Job) judgeByWord(t *task, h hearing, answers []*exec) {
+	var agreed []*exec
+	for _, e := range answers {
+		switch same := e.outcome.result() == h.word.outcome.result(); {
+		case e.local:
+		case same && e.state == ExecAnswered:
+			agreed = append(agreed, e)
+		case !same:
+			e.detail = fmt.Sprintf("differs from the interpreter (engine %s); nobody is blamed", e.outcome.Engine)
+		}
+		if !e.local && e.outcome.result() != h.own.outcome.result() {
+			j.inDoubt(e.from)
+		}
+	}
+	if len(agreed) == 0 {
+		j.settle(t, Settlement{
+			State: TaskDisputed,
+			How:   fmt.Sprintf("the requester's own runs, on %s and on %s, gave different results: an engine or this machine is at fault; nobody is blamed", h.own.outcome.Engine, h.word.outcome.Engine),
+		})
+		return
+	}
+	right := h.word.outcome
+	for _, e := range agreed {
+		j.evidence(e, EvidenceChecked, right.Output)
+	}
+	j.settle(t, Settlement{
+		State: TaskVerified, Own: true, Checkers: len(agreed) - 1, Output: right.Output, Outcome: right, Winner: h.word.id,
+		How: fmt.Sprintf("settled on the interpreter, with which %s agreed: engine %s computes this program wrongly; nobody is blamed", countText(len(agreed), "peer"), h.own.outcome.Engine),
+	})
+}
+
 // settleByOwn: what the requester got is right, and whoever answered
-// differently with the same engine is proven wrong.
+// differently with the same engine is proven wrong, unless too many did so with
+// this program: then its engine is suspected.
 func (j *Job) settleByOwn(t *task, h hearing) {
-	own := h.owns[0]
-	right := own.outcome.Output
+	right := h.own.outcome.Output
 	for _, e := range h.agreed {
 		j.evidence(e, EvidenceChecked, right)
 	}
+	for _, e := range h.other {
+		j.inDoubt(e.from)
+		e.detail = fmt.Sprintf("differs from the requester's own run; nothing is proven (engine %s, own %s)", e.outcome.Engine, h.own.outcome.Engine)
+	}
+	frozen := len(j.conflicts) >= frozenAt
 	for _, e := range h.wrong {
-		e.state, e.detail = ExecWrong, "the requester's own run gave another result"
+		if e.detail = h.own.outcome.differs(e.outcome); frozen {
+			e.detail += "; not held against it, for " + frozenText
+			continue
+		}
+		e.state = ExecWrong
 		j.evidence(e, EvidenceWrong, right)
 	}
-	for _, e := range h.other {
-		e.detail = fmt.Sprintf("differs from the requester's own run; nothing is proven (engine %s, own %s)", e.outcome.Engine, own.outcome.Engine)
+	how := h.how()
+	if frozen && len(h.wrong) > 0 {
+		how += "; nobody is blamed, for " + frozenText
 	}
 	j.settle(t, Settlement{
-		State: TaskVerified, How: h.how(), Own: true, Checkers: max(len(h.agreed)-1, 0),
-		Output: right, Outcome: own.outcome, Winner: own.id,
+		State: TaskVerified, How: how, Own: true, Checkers: max(len(h.agreed)-1, 0),
+		Output: right, Outcome: h.own.outcome, Winner: h.own.id,
 	})
-	for _, e := range h.wrong {
-		j.distrust(e.from)
+	if !frozen {
+		for _, e := range h.wrong {
+			j.distrust(e.from)
+		}
 	}
+}
+
+// Where so many peers differed from the requester in a program, and nothing was
+// proven, its engine is suspected, and nobody is blamed for that program.
+const frozenAt = 3
+
+var frozenText = fmt.Sprintf("%d peers have differed in this program without proof: a bug of an engine is likelier than as many liars", frozenAt)
+
+// inDoubt notes that a peer differed in this program and that nothing is proven.
+func (j *Job) inDoubt(p *peer) {
+	if len(j.conflicts) < frozenAt && !slices.Contains(j.conflicts, p.ID) {
+		j.conflicts = append(j.conflicts, p.ID)
+		j.out.Conflicts = append(j.out.Conflicts, p.ID)
+	}
+}
+
+// differs says in what another outcome than the requester's own is wrong.
+func (o Outcome) differs(from Outcome) string {
+	if o.Output == from.Output && o.Fuel != from.Fuel {
+		return fmt.Sprintf("the requester's own run used %d units of fuel, not %d", o.Fuel, from.Fuel)
+	}
+	return "the requester's own run gave another result"
 }
 
 // distrust ends all dealings with a peer that was proven wrong. What it answered
@@ -221,7 +296,7 @@ func (j *Job) distrust(p *peer) {
 func (h hearing) how() string {
 	agreed, wrong := len(h.agreed), len(h.wrong)
 	switch {
-	case h.owns[0].role == RoleLocal:
+	case h.own.role == RoleLocal:
 		return "run here"
 	case wrong > 0:
 		return fmt.Sprintf("settled by the requester's own run: %d of %d answers were wrong", wrong, agreed+wrong)

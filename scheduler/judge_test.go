@@ -110,13 +110,74 @@ func TestConflicts(t *testing.T) {
 	})
 	t.Run("with another engine than the requester's prove nothing", func(t *testing.T) {
 		s := conflict(t, localSlots(1))
-		o := says("third")
-		o.Engine = engine2
-		s.j.Answered(s.now, s.must(0, self), o)
+		s.answerOn(engine2, "third")
+		s.step(0)
+		s.answerOn(engineWord, "third")
 		s.step(0)
 		s.wantTask(0, TaskVerified, "own run alone")
 		if len(s.all.Evidence) != 0 {
 			t.Errorf("evidence %+v", s.all.Evidence)
+		}
+		if got := s.all.Conflicts; len(got) != 2 || got[0] == got[1] {
+			t.Errorf("conflicts %v, want both peers", got)
+		}
+	})
+	t.Run("in fuel alone are settled like any others", func(t *testing.T) {
+		s := newScript(t, 1, 1, localSlots(1))
+		s.step(0)
+		s.bids(2, 1)
+		s.step(0)
+		s.accept()
+		honest, liar := says("right"), says("right")
+		honest.Fuel, liar.Fuel = 1000, 1001
+		for id, o := range map[proto.PeerID]Outcome{p1: honest, p2: liar} {
+			s.j.Answered(s.now, s.must(0, id), o)
+			s.j.Held(s.now, 0, o.Output)
+		}
+		s.step(0)
+		s.j.Answered(s.now, s.must(0, self), honest)
+		s.step(0)
+		s.wantTask(0, TaskVerified, "settled by the requester's own run: 1 of 2 answers were wrong")
+		s.wantEvidence(p1, EvidenceChecked, 1)
+		s.wantEvidence(p2, EvidenceWrong, 1)
+		if e := s.j.Task(0).Executions; !slices.ContainsFunc(e, func(x ExecView) bool { return x.Reason == "the requester's own run used 1000 units of fuel, not 1001" }) {
+			t.Errorf("executions %+v, want one that says in what it was wrong", e)
+		}
+	})
+	t.Run("in state roots alone are conflicts", func(t *testing.T) {
+		s := newScript(t, 1, 1, localSlots(1))
+		s.step(0)
+		s.bids(2, 1)
+		s.step(0)
+		s.accept()
+		for i, id := range []proto.PeerID{p1, p2} {
+			o := OutcomeOf(proto.Answer{Outcome: proto.OutcomeExited, Output: proto.RawCID([]byte("right")), Engine: engine1, StateRoots: []proto.Hash{{1}, {byte(i)}}})
+			s.j.Answered(s.now, s.must(0, id), o)
+			s.j.Held(s.now, 0, o.Output)
+		}
+		s.step(0)
+		s.wantTask(0, TaskChecking, "")
+		s.must(0, self) // as referee
+	})
+	t.Run("are none where all ran out of fuel: nobody is blamed, nobody tries again", func(t *testing.T) {
+		s := newScript(t, 1, 1, localSlots(1))
+		s.step(0)
+		s.bids(2, 1)
+		s.step(0)
+		s.accept()
+		for _, id := range []proto.PeerID{p1, p2} {
+			o := says("nothing")
+			o.Result, o.Fuel = proto.OutcomeOutOfFuel, 500
+			s.j.Answered(s.now, s.must(0, id), o)
+			s.j.Held(s.now, 0, o.Output)
+		}
+		s.step(0)
+		s.wantTask(0, TaskVerified, "1 independent checker agreed")
+		s.wantState(Failed, "task 0: the program ran out of fuel; raise limits.fuel, above 500")
+		s.wantEvidence(p1, EvidenceChecked, 1)
+		s.wantEvidence(p2, EvidenceChecked, 1)
+		if n := len(s.j.Task(0).Executions); n != 2 {
+			t.Errorf("%d executions, want the 2 that answered", n)
 		}
 	})
 	t.Run("are run twice before blame where nobody agrees with the requester", func(t *testing.T) {
@@ -139,7 +200,7 @@ func TestConflicts(t *testing.T) {
 		s.step(0)
 		s.answer(0, self, "fourth")
 		s.step(0)
-		s.wantTask(0, TaskDisputed, "not deterministic")
+		s.wantTask(0, TaskDisputed, "the requester's own runs, on e/1/amd64 and on e/1/amd64, gave different results")
 		if len(s.all.Evidence) != 0 {
 			t.Errorf("evidence %+v", s.all.Evidence)
 		}
@@ -187,6 +248,102 @@ func TestConflicts(t *testing.T) {
 				t.Errorf("task %d runs on it", i)
 			}
 		}
+	})
+}
+
+// answerOn lets the requester's own run answer task 0, on an engine, with an
+// output that comes along.
+func (s *script) answerOn(e proto.Engine, text string) {
+	s.Helper()
+	o := says(text)
+	o.Engine = e
+	s.j.Answered(s.now, s.must(0, self), o)
+	s.j.Held(s.now, 0, o.Output)
+}
+
+var engineWord = proto.Engine{Name: "e-interpreter", Version: "1", Arch: "amd64"}
+
+func (s *script) wantNobodyBlamed() {
+	s.Helper()
+	if i := slices.IndexFunc(s.all.Evidence, func(e Evidence) bool { return e.Kind == EvidenceWrong }); i >= 0 {
+		s.Errorf("evidence %+v", s.all.Evidence[i])
+	}
+}
+
+func TestTheInterpreterDecidesWhereAnEngineMayBeAtFault(t *testing.T) {
+	t.Run("so a fault of the requester's own is not blamed on those that are right", func(t *testing.T) {
+		s := newScript(t, 1, 1, localSlots(1))
+		s.step(0)
+		s.bids(2, 1)
+		s.step(0)
+		s.accept()
+		s.answer(0, p1, "right")
+		lie := says("lie")
+		s.j.Answered(s.now, s.must(0, p2), lie)
+		s.j.Held(s.now, 0, lie.Output)
+		s.step(0)
+		s.answer(0, self, "miscomputed")
+		s.step(0)
+		if l := s.last.Local; len(l) != 1 || !l[0].Interpret {
+			t.Fatalf("runs %+v, want one on the interpreter", l)
+		}
+		s.answerOn(engineWord, "right")
+		s.step(0)
+		s.wantTask(0, TaskVerified, "settled on the interpreter, with which 1 peer agreed: engine e/1/amd64 computes this program wrongly; nobody is blamed")
+		s.wantNobodyBlamed()
+		s.wantEvidence(p1, EvidenceChecked, 1)
+		if got := s.j.Task(0).Settlement.Outcome.Output; got != says("right").Output {
+			t.Errorf("the output is %s", got)
+		}
+	})
+	t.Run("and where it says what the compiler said, the peers are wrong", func(t *testing.T) {
+		s := conflict(t, localSlots(1))
+		s.answer(0, self, "third")
+		s.step(0)
+		s.answerOn(engineWord, "third")
+		s.step(0)
+		s.wantTask(0, TaskVerified, "2 of 2 answers were wrong")
+		s.wantEvidence(p1, EvidenceWrong, 1)
+	})
+	t.Run("and where it does not end in time, nobody is blamed", func(t *testing.T) {
+		s := conflict(t, localSlots(1))
+		s.answer(0, self, "third")
+		s.step(0)
+		s.fail(0, self, proto.ReasonTimeout)
+		s.step(0)
+		s.wantTask(0, TaskVerified, "own run alone")
+		s.wantNobodyBlamed()
+	})
+	t.Run("and is not asked where a peer agrees with the compiler", func(t *testing.T) {
+		s := conflict(t, localSlots(1))
+		s.answer(0, self, "right")
+		s.step(0)
+		s.wantTask(0, TaskVerified, "1 of 2 answers were wrong")
+		if n := len(s.all.Local); n != 1 {
+			t.Errorf("%d own runs, want 1", n)
+		}
+	})
+	t.Run("unless somebody differed in the program before", func(t *testing.T) {
+		s := conflict(t, localSlots(1), func(c *JobConfig) { c.Conflicts = []proto.PeerID{peerN(77)} })
+		s.answer(0, self, "right")
+		s.step(0)
+		s.wantTask(0, TaskChecking, "")
+		s.answerOn(engineWord, "right")
+		s.step(0)
+		s.wantTask(0, TaskVerified, "1 of 2 answers were wrong")
+		s.wantEvidence(p2, EvidenceWrong, 1)
+	})
+	t.Run("and after three peers differed without proof, nobody is blamed for the program", func(t *testing.T) {
+		s := conflict(t, localSlots(1), func(c *JobConfig) {
+			c.Conflicts = []proto.PeerID{peerN(77), peerN(78), peerN(79)}
+		})
+		s.answer(0, self, "right")
+		s.step(0)
+		s.answerOn(engineWord, "right")
+		s.step(0)
+		s.wantTask(0, TaskVerified, "nobody is blamed, for 3 peers have differed in this program without proof")
+		s.wantNobodyBlamed()
+		s.wantEvidence(p1, EvidenceChecked, 1)
 	})
 }
 

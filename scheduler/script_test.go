@@ -71,6 +71,7 @@ func (s *script) step(d time.Duration) Actions {
 	s.all.Open = append(s.all.Open, out.Open...)
 	s.all.Local = append(s.all.Local, out.Local...)
 	s.all.Settled = append(s.all.Settled, out.Settled...)
+	s.all.Conflicts = append(s.all.Conflicts, out.Conflicts...)
 	return out
 }
 

@@ -187,24 +187,26 @@ func (t *task) restsUntil(p proto.PeerID) (until time.Time, forever bool) {
 }
 
 type exec struct {
-	id      proto.ExecutionID
-	task    *task
-	peer    proto.PeerID
-	from    *peer  // nil: the requester
-	lease   *lease // nil: the requester
-	at      int    // in the lease's list of what is in flight
-	group   string
-	engine  proto.Engine // that the peer offered
-	role    Role
-	local   bool
-	state   ExecState
-	reason  proto.Reason
-	detail  string
-	outcome Outcome
-	created time.Time
-	started time.Time
-	ended   time.Time
-	blamed  bool // its peer was told off for it
+	id     proto.ExecutionID
+	task   *task
+	peer   proto.PeerID
+	from   *peer  // nil: the requester
+	lease  *lease // nil: the requester
+	at     int    // in the lease's list of what is in flight
+	group  string
+	engine proto.Engine // that the peer offered
+	role   Role
+	local  bool
+	// interpret: it is run by the interpreter, whose word decides where engines differ.
+	interpret bool
+	state     ExecState
+	reason    proto.Reason
+	detail    string
+	outcome   Outcome
+	created   time.Time
+	started   time.Time
+	ended     time.Time
+	blamed    bool // its peer was told off for it
 
 	restored bool // from an earlier run of this node, whose clock may have been another
 }
@@ -288,9 +290,12 @@ type Actions struct {
 	Local    []RunLocal
 	Fetch    []Fetch
 	Cancel   []Cancel
-	Close    []proto.LeaseID
-	Attach   []Attach
-	Wake     time.Time // when to step again at the latest; zero: only after an event
+	// Conflicts are peers that differed from this node in the program, with nothing
+	// proven. Those of a program's jobs are kept for its next; see [JobConfig].
+	Conflicts []proto.PeerID
+	Close     []proto.LeaseID
+	Attach    []Attach
+	Wake      time.Time // when to step again at the latest; zero: only after an event
 
 	// What must be on disk before any of the above is carried out.
 	Leases     []LeaseRecord     // awarded
@@ -333,6 +338,7 @@ type Assign struct {
 type RunLocal struct {
 	Execution proto.ExecutionID
 	Task      int
+	Interpret bool // on the interpreter
 }
 
 // Fetch brings the output of an answered execution here.

@@ -1,13 +1,17 @@
 package scheduler
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // Counts are how many tasks stand where.
 type Counts struct {
 	Tasks, Accepted, Verified, Disputed, Failed, Running int
-	Dead                                                 int // given up; counted as failed, too
-	Executions                                           int // started so far
-	Hedges                                               int // of them, because another was slow
+	Dead                                                 int    // given up; counted as failed, too
+	Executions                                           int    // started so far
+	Hedges                                               int    // of them, because another was slow
+	Fuel                                                 uint64 // used by the results of the settled tasks; checks not counted
 }
 
 // totals count as tasks change, so that nobody has to look at all of them.
@@ -45,6 +49,7 @@ func (y *totals) settle(s Settlement) {
 	if s.Dead {
 		y.counts.Dead++
 	}
+	y.counts.Fuel = AddFuel(y.counts.Fuel, s.Outcome.Fuel)
 	if !s.Own {
 		if y.theirs++; y.theirs == 1 || s.Checkers < y.checkers {
 			y.checkers = s.Checkers
@@ -62,6 +67,15 @@ func (y *totals) settle(s Settlement) {
 		}
 		y.hows[maxHows].Tasks++
 	}
+}
+
+// AddFuel gives a and b together, at most the greatest number: a hundred thousand
+// tasks can claim more.
+func AddFuel(a, b uint64) uint64 {
+	if sum := a + b; sum >= a {
+		return sum
+	}
+	return math.MaxUint64
 }
 
 // Count tells how many tasks stand where. A task whose program failed counts as

@@ -55,7 +55,7 @@ func (j *Job) Task(index int) TaskView {
 	v := TaskView{Index: index, State: t.state, Settlement: t.settled, Cut: t.cut}
 	for _, e := range t.execs {
 		x := ExecView{ID: e.id, Peer: e.peer, Role: e.role, State: e.state, Cause: e.reason, Away: e.live() && e.lease != nil && !e.lease.away.IsZero(), Outcome: e.outcome, Created: e.created, Started: e.started, Ended: e.ended}
-		if e.state != ExecAnswered && e.state != ExecAssigned && e.state != ExecRunning {
+		if !e.live() {
 			x.Reason = e.detail
 			if x.Reason == "" && e.reason != proto.ReasonOther {
 				x.Reason = e.reason.String()

@@ -102,6 +102,8 @@ func (o Outcome) describe() string {
 		return "the program trapped: " + o.Trap
 	case proto.OutcomeInvalid:
 		return "the program is not valid: " + o.Trap
+	case proto.OutcomeOutOfFuel:
+		return fmt.Sprintf("the program ran out of fuel; raise limits.fuel, above %d", o.Fuel)
 	}
 	return "the program ended: " + o.Result.String()
 }

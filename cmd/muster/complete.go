@@ -57,7 +57,7 @@ func (a *app) completeFlags(cmd *cobra.Command) {
 		a.completeFlag(cmd, "state", cobra.FixedCompletions(slices.Concat(openStates, endStates), cobra.ShellCompDirectiveNoFileComp))
 	}
 	for name, words := range map[string][]string{
-		"role": {node.RoleProvider, node.RoleRequester, node.RoleBootstrap}, "hedge": {"predicted", "mean", "off"},
+		"role": {node.RoleProvider, node.RoleRequester, node.RoleBootstrap}, "hedge": {"predicted", "mean", "off"}, "engine": engines,
 	} {
 		if cmd.Flags().Lookup(name) != nil {
 			a.completeFlag(cmd, name, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))

@@ -17,7 +17,7 @@ func describe(p *page, d *api.DescribeJobResponse) {
 	p.facts(
 		"id", j.Id, "name", j.Name, "state", j.State, "reason", j.Reason, "waiting", j.Waiting,
 		"submitted", clock(j.SubmittedMs), "ended", clock(j.EndedMs),
-		"result", verdict(j), "output root", j.OutputRoot, "spent", credits(j.Spent),
+		"result", verdict(j), "output root", j.OutputRoot, "fuel", fuelUsed(j), "spent", credits(j.Spent),
 		"labels", labelText(j.Labels), "notes", strings.Join(j.Notes, "; "))
 	p.section("History", historyGrid(d.History), "reason")
 	describeTasks(p, d)
@@ -36,12 +36,12 @@ func describe(p *page, d *api.DescribeJobResponse) {
 }
 
 func describeTasks(p *page, d *api.DescribeJobResponse) {
-	tasks := columns("task", "state", "outcome", "output", "how")
-	runs := columns("task", "execution", "peer", "role", "state", "cpu s", "output", "reason")
+	tasks := columns("task", "state", "outcome", "fuel", "output", "how")
+	runs := columns("task", "execution", "peer", "role", "state", "cpu s", "fuel", "engine", "output", "reason")
 	add := func(name string, t *api.Task) {
-		tasks.add(name, t.State, outcome(t), t.Output, t.How)
+		tasks.add(name, t.State, outcome(t), fuelText(t.Fuel), t.Output, t.How)
 		for _, x := range t.Executions {
-			runs.add(name, short(x.Id), ending(x.Peer), x.Role, x.State, numberText(x.CpuSeconds), ending(x.Output), x.Reason)
+			runs.add(name, short(x.Id), ending(x.Peer), x.Role, x.State, numberText(x.CpuSeconds), fuelText(x.Fuel), x.Engine, ending(x.Output), x.Reason)
 		}
 	}
 	for _, t := range d.Tasks[:min(len(d.Tasks), maxRows)] {
@@ -63,6 +63,14 @@ func historyGrid(history []*api.Transition) *grid {
 		g.add(clock(t.TimeMs), t.State, t.Reason)
 	}
 	return g
+}
+
+// fuelUsed says what the results of a job took, "" where there are none.
+func fuelUsed(j *api.JobSummary) string {
+	if j.Fuel == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s used by the results, checks not counted", fuelText(j.Fuel))
 }
 
 // outcome says how a task's program ended.

@@ -96,10 +96,10 @@ func (x *explanation) summary() {
 		fmt.Fprintln(x.w)
 		x.say("  ", "%s", x.Why)
 	}
-	limit, notes := x.limit(), strings.Join(j.Notes, "; ")
-	if x.Needs+limit+notes != "" {
+	limit, fuel, notes := x.limit(), fuelUsed(j), strings.Join(j.Notes, "; ")
+	if x.Needs+limit+fuel+notes != "" {
 		fmt.Fprintln(x.w)
-		x.facts("a task needs", x.Needs, "given up", limit, "notes", notes)
+		x.facts("a task needs", x.Needs, "given up", limit, "fuel", fuel, "notes", notes)
 	}
 }
 
@@ -161,6 +161,9 @@ func oneLine(e *api.Execution) string {
 	parts := []string{clock(at), ending(e.Peer), e.Role, e.State}
 	if e.Away {
 		parts = append(parts, "(out of touch)")
+	}
+	if e.Fuel > 0 {
+		parts = append(parts, fmt.Sprintf("(%s of fuel)", fuelText(e.Fuel)))
 	}
 	s := strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), " ")
 	if e.Reason != "" {

@@ -188,8 +188,8 @@ func (f *fakeNode) JobReceipts(_ context.Context, r *connect.Request[api.JobRece
 		return connect.NewResponse(x), nil
 	}
 	for i := range j.Tasks {
-		x.Receipts = append(x.Receipts, &api.Receipt{Task: i, Execution: "e1e1e1e1e1", Peer: fakePeerID(int(i)), Amount: 0.25, CpuSeconds: 1.5, Output: fakeCID, TimeMs: 1_700_000_000_000, Envelope: []byte{1, 2}})
+		x.Receipts = append(x.Receipts, &api.Receipt{Task: i, Execution: "e1e1e1e1e1", Peer: fakePeerID(int(i)), Amount: 0.25, CpuSeconds: 1.5, Fuel: 1_234_567_890, Engine: "wazero/1.12.0/amd64", Output: fakeCID, TimeMs: 1_700_000_000_000, Envelope: []byte{1, 2}})
 	}
-	x.Receipts = append(x.Receipts, &api.Receipt{Reduce: true, Execution: "e2e2e2e2e2", Peer: fakePeerID(0), Amount: 1, CpuSeconds: 2, Output: fakeCID, Envelope: []byte{3}})
+	x.Receipts = append(x.Receipts, &api.Receipt{Reduce: true, Execution: "e2e2e2e2e2", Peer: fakePeerID(0), Amount: 1, CpuSeconds: 2, Fuel: 999, Output: fakeCID, Envelope: []byte{3}})
 	return connect.NewResponse(x), nil
 }

@@ -82,7 +82,7 @@ func (f *fakeNode) summary() *api.JobSummary {
 	j := &api.JobSummary{
 		Id: fakeID(req.Job.Name), Name: req.Job.Name, State: "completed", Tasks: tasks, Verified: tasks,
 		ConfidenceWanted: 0.9, ConfidenceReached: 0.9375, How: "2 independent checkers each", SubmittedMs: 1_700_000_000_000,
-		Labels: req.Job.Labels,
+		Labels: req.Job.Labels, Fuel: 2_500_000 * uint64(tasks),
 	}
 	switch req.Job.Name {
 	case "failed":
@@ -152,11 +152,15 @@ func (f *fakeNode) DescribeJob(_ context.Context, r *connect.Request[api.Describ
 	if err != nil {
 		return nil, err
 	}
+	engine := "wazero/1.12.0/amd64"
+	if f.last().Engine == "interpreter" {
+		engine = "wazero-interpreter/1.12.0/amd64"
+	}
 	d := &api.DescribeJobResponse{Job: j, Spec: f.last().Job, History: []*api.Transition{{State: "pending", TimeMs: 1_700_000_000_000}}}
 	for i := range j.Tasks {
 		d.Tasks = append(d.Tasks, &api.Task{
 			Index: i, State: "verified", Ok: true, Outcome: "exited", Output: fakeCID, How: "checked",
-			Executions: []*api.Execution{{Id: "e1e1e1e1e1", Peer: fakePeer, Role: "executor", State: "answered", CpuSeconds: 0.5}},
+			Executions: []*api.Execution{{Id: "e1e1e1e1e1", Peer: fakePeer, Role: "executor", State: "answered", CpuSeconds: 0.5, Fuel: 2_500_000, Engine: engine}}, Fuel: 2_500_000,
 		})
 	}
 	d.Bids = []*api.Bid{{Peer: fakePeer, Refused: true, Reason: "busy\x1b[31m"}}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,7 +27,7 @@ type jobFlags struct {
 	reduceArgs                                []string
 	count, gpu, retries                       uint32
 	split, reduce, stdin, seed, name          string
-	memory, disk, price                       string
+	memory, disk, price, fuel, engine         string
 	timeout, queueTimeout, totalTimeout       string
 	cpu, confidence                           float64
 	private, local                            bool
@@ -50,6 +51,7 @@ func (f *jobFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.timeout, "timeout", "", "`DURATION` that one execution may take, such as 10m")
 	fs.StringVar(&f.queueTimeout, "queue-timeout", "", "`DURATION` that the job may wait without any progress")
 	fs.StringVar(&f.totalTimeout, "total-timeout", "", "`DURATION` that the whole job may take, such as 12h (default any)")
+	fs.StringVar(&f.fuel, "fuel", "", "`UNITS` of fuel that one execution may use, such as 500M or 1.5G (default more than any timeout lets it)")
 	fs.Uint32Var(&f.retries, "retries", 0, "try a task again up to `N` times when providers failed it (default: the node's)")
 	fs.Float64Var(&f.confidence, "confidence", 0, "`P` how sure to be of each result, from 0 to below 1 (default 0.9)")
 	fs.StringVar(&f.price, "max-price", "", "`CREDITS` to pay for a core-hour at most")
@@ -57,12 +59,16 @@ func (f *jobFlags) register(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.labels, "label", nil, "`KEY=VALUE` to find the job by; may be repeated")
 	fs.BoolVar(&f.private, "private", false, "give the program to nobody but those who run it")
 	fs.BoolVar(&f.local, "local", false, "run on this machine, in the same sandbox, and tell nobody")
+	fs.StringVar(&f.engine, "engine", "", "with --local, run the program by `HOW`: compiler, or interpreter, which takes many times longer (default compiler)")
 }
 
 // job reads the command line (PROGRAM or SPEC, then -- and the program's
 // arguments) into a job that is complete and sound as far as this machine can
 // tell; paths start at dir.
 func (f *jobFlags) job(cmd *cobra.Command, args []string, dir string, stdin io.Reader) (*api.Job, error) {
+	if err := f.checkEngine(); err != nil {
+		return nil, err
+	}
 	j, err := base(args[0], dir)
 	if err != nil {
 		return nil, err
@@ -77,6 +83,21 @@ func (f *jobFlags) job(cmd *cobra.Command, args []string, dir string, stdin io.R
 		return nil, err
 	}
 	return j, errors.Join(jobfile.Check(j), jobfile.Missing(j))
+}
+
+// engines are what --engine takes.
+var engines = []string{"compiler", "interpreter"}
+
+func (f *jobFlags) checkEngine() error {
+	switch {
+	case f.engine == "":
+		return nil
+	case !slices.Contains(engines, f.engine):
+		return usagef("--engine %q is neither compiler nor interpreter", f.engine)
+	case !f.local:
+		return usagef("--engine is for a run on this machine; add --local")
+	}
+	return nil
 }
 
 // base gives the job that the first argument alone stands for.
@@ -130,6 +151,7 @@ func (f *jobFlags) override(fs *pflag.FlagSet, j *api.Job, dir string) error {
 		parsed(fs, "timeout", &j.TimeoutMs, f.timeout, jobfile.ParseDuration),
 		parsed(fs, "queue-timeout", &j.QueueTimeoutMs, f.queueTimeout, jobfile.ParseDuration),
 		parsed(fs, "total-timeout", &j.TotalTimeoutMs, f.totalTimeout, jobfile.ParseDuration),
+		parsed(fs, "fuel", &j.Fuel, f.fuel, jobfile.ParseFuel),
 		parsed(fs, "max-price", &j.MaxPrice, f.price, jobfile.ParsePrice),
 		pairs("env", &j.Program.Env, f.env), pairs("label", &j.Labels, f.labels),
 	)

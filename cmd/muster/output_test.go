@@ -47,6 +47,17 @@ func TestCleanTakesTheTeethOutOfAStrangersWords(t *testing.T) {
 	}
 }
 
+func TestFuelText(t *testing.T) {
+	for n, want := range map[uint64]string{
+		0: "0", 999: "999", 1000: "1 k", 1499: "1.5 k", 1_234_567: "1.2 M", 999_949: "999.9 k", 999_960: "1 M", 1_200_000_000: "1.2 G",
+		15e11: "1.5 T", 1 << 60: "1152.9 P", 1<<64 - 1: "18446.7 P",
+	} {
+		if got := fuelText(n); got != want {
+			t.Errorf("%d units are %q, want %q", n, got, want)
+		}
+	}
+}
+
 func TestExitCodes(t *testing.T) {
 	of := func(c connect.Code) error { return fmt.Errorf("ask: %w", connect.NewError(c, errors.New("why"))) }
 	for _, c := range []struct {

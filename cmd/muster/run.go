@@ -106,7 +106,7 @@ func (r *runner) attached(ctx context.Context, c *client, job *api.Job, deaf fun
 	if r.detach || !r.a.asTable() {
 		show = silent{}
 	}
-	accepted, err := submit(ctx, c, &api.SubmitJobRequest{Job: job, Local: r.flags.local}, show)
+	accepted, err := submit(ctx, c, &api.SubmitJobRequest{Job: job, Local: r.flags.local, Engine: r.flags.engine}, show)
 	if err != nil {
 		return err
 	}

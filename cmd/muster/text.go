@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -27,6 +29,19 @@ func clean(s string) string {
 }
 
 func bytesText(n uint64) string { return humanize.IBytes(n) }
+
+// fuelText gives units of fuel to a digit after the point: 1.2 G.
+func fuelText(n uint64) string {
+	for _, u := range []struct {
+		name string
+		size float64
+	}{{"P", 1e15}, {"T", 1e12}, {"G", 1e9}, {"M", 1e6}, {"k", 1e3}} {
+		if v := float64(n) / u.size; v >= 0.99995 {
+			return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64) + " " + u.name
+		}
+	}
+	return strconv.FormatUint(n, 10)
+}
 
 func numberText(f float64) string { return fmt.Sprintf("%.6g", f) }
 

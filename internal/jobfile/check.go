@@ -204,6 +204,9 @@ func checkLimits(j *api.Job, add adder) {
 	if j.Retries > proto.MaxRetries {
 		add("limits.retries", "%d retries of one task; at most %d", j.Retries, proto.MaxRetries)
 	}
+	if j.Fuel > proto.MaxFuel {
+		add("limits.fuel", "%d units; at most %d", j.Fuel, uint64(proto.MaxFuel))
+	}
 	if len(j.Seed) > proto.MaxSeed {
 		add("seed", "%d bytes; at most %d", len(j.Seed), proto.MaxSeed)
 	}

@@ -213,9 +213,7 @@ func (d *decoder) size(to *uint64) value    { return parsed(d, to, ParseSize) }
 func (d *decoder) duration(to *int64) value { return parsed(d, to, ParseDuration) }
 func (d *decoder) price(to *float64) value  { return parsed(d, to, ParsePrice) }
 func (d *decoder) split(to *string) value   { return parsed(d, to, ParseSplit) }
-func (d *decoder) whole(to *uint64) value {
-	return parsed(d, to, func(s string) (uint64, error) { return whole(s, 64) })
-}
+func (d *decoder) fuel(to *uint64) value    { return parsed(d, to, ParseFuel) }
 func (d *decoder) count(to *uint32) value {
 	return parsed(d, to, func(s string) (uint32, error) {
 		n, err := whole(s, 32)

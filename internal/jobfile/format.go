@@ -142,7 +142,7 @@ func limits(j *api.Job) (pairs []string) {
 		pairs = append(pairs, "retries: "+strconv.FormatUint(uint64(j.Retries), 10))
 	}
 	if j.Fuel != 0 {
-		pairs = append(pairs, "fuel: "+strconv.FormatUint(j.Fuel, 10))
+		pairs = append(pairs, "fuel: "+FormatFuel(j.Fuel))
 	}
 	return pairs
 }

@@ -85,7 +85,7 @@ func (d *decoder) job(root ast.Node, j *api.Job) {
 func (d *decoder) limits(j *api.Job) value {
 	return d.fields(fields{
 		"timeout": d.duration(&j.TimeoutMs), "queue_timeout": d.duration(&j.QueueTimeoutMs), "total_timeout": d.duration(&j.TotalTimeoutMs),
-		"retries": d.retries(&j.Retries), "fuel": d.whole(&j.Fuel),
+		"retries": d.retries(&j.Retries), "fuel": d.fuel(&j.Fuel),
 	})
 }
 

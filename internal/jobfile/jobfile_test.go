@@ -24,7 +24,7 @@ inputs:
 outputs: [/out, /log]
 reduce:  {wasm: /abs/merge.wasm, args: [-v], env: {A: b}}
 resources: {cpu: 1.5, memory: 256MiB, disk: 1073741824, gpu: 1}
-limits: {timeout: 10m, queue_timeout: 1h30m, total_timeout: 12h, retries: 7, fuel: 1000000000000}
+limits: {timeout: 10m, queue_timeout: 1h30m, total_timeout: 12h, retries: 7, fuel: 1.5T}
 verify: {confidence: 0.999, comparator: exact, referee_budget: 1500ms}
 price: {max: 100}
 constraints: ["arch == amd64", "label.region in [eu, us]"]
@@ -47,7 +47,7 @@ func fullJob() *api.Job {
 		Outputs:   []string{"/out", "/log"},
 		Reduce:    &api.Program{Wasm: "/abs/merge.wasm", Args: []string{"-v"}, Env: map[string]string{"A": "b"}},
 		Resources: &api.Resources{Cpu: 1.5, Memory: 256 << 20, Disk: 1 << 30, Gpu: 1},
-		TimeoutMs: 600_000, QueueTimeoutMs: 5_400_000, TotalTimeoutMs: 43_200_000, Retries: 7, Fuel: 1e12,
+		TimeoutMs: 600_000, QueueTimeoutMs: 5_400_000, TotalTimeoutMs: 43_200_000, Retries: 7, Fuel: 1.5e12,
 		Confidence: 0.999, HasConfidence: true, Comparator: "exact", RefereeBudgetMs: 1500,
 		MaxPrice: 100, Constraints: []string{"arch == amd64", "label.region in [eu, us]"},
 		Labels: map[string]string{"team": "a"}, Seed: "42", Private: true,
@@ -190,6 +190,8 @@ func TestParseNamesWhatIsWrongAndWhere(t *testing.T) {
 		{"retries below zero", "program: {wasm: x}\nlimits: {retries: -1}", "line 2, column 19: `limits.retries`: \"-1\" is not a whole number from 0 to 4294967295"},
 		{"no retries", "program: {wasm: x}\nlimits: {retries: 0}", "line 2, column 19: `limits.retries`: 0 is not possible: a task that peers failed is tried again at least once; leave it out for the node's default"},
 		{"retries in words", "program: {wasm: x}\nlimits: {retries: many}", "line 2, column 19: `limits.retries`: \"many\" is not a whole number from 0 to 4294967295"},
+		{"fuel in words", "program: {wasm: x}\nlimits: {fuel: plenty}", "line 2, column 16: `limits.fuel`: \"plenty\" is not a whole number of units of fuel, such as 2000000, 500M or 1.5G (k, M, G and T are powers of ten)"},
+		{"too much fuel", "program: {wasm: x}\nlimits: {fuel: 2000000T}", "line 2, column 16: `limits.fuel`: \"2000000T\" is more than 1152921504606846976 units of fuel"},
 		{"too many retries", "program: {wasm: x}\nlimits: {retries: 1001}", "line 2, column 19: `limits.retries`: 1001 retries of one task; at most 1000"},
 		{"two splits", "program: {wasm: x}\ninputs:\n- {source: a, split: files}\n- {source: b, target: /b, split: files}", "line 4, column 34: `inputs[1].split`: `inputs[0]` is split already; one input can be"},
 		{"a count beside a split", "program: {wasm: x}\ncount: 2\ninputs: [{source: a, split: files}]", "line 2, column 8: `count`: and `inputs[0].split` contradict each other: the split says how many tasks there are"},
@@ -282,7 +284,7 @@ func TestAbsoluteLeavesIDsAndURLs(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(full))
 	f.Add([]byte("program: {wasm: x}\nname: |\n  a\n  b\n"))
-	f.Add([]byte("program: {wasm: x}\ninputs: [{source: a, split: \"bytes:1.5MB\"}]\nlimits: {total_timeout: 1ms, retries: 1000}\n"))
+	f.Add([]byte("program: {wasm: x}\ninputs: [{source: a, split: \"bytes:1.5MB\"}]\nlimits: {total_timeout: 1ms, retries: 1000, fuel: 1.5G}\n"))
 	f.Add([]byte("a: [b, {c: d}]\n? x\n: y\n--- !!str\n&a *a <<: {}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		j, err := Parse(data, "f", "/d")

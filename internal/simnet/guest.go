@@ -13,7 +13,7 @@ func engine() proto.Engine { return proto.Engine{Name: "e", Version: "1", Arch: 
 
 // right is what a task gives.
 func (w *World) right(task int) scheduler.Outcome {
-	return scheduler.Outcome{Output: proto.RawCID(fmt.Appendf(nil, "right %d", task)), Engine: engine(), Result: proto.OutcomeExited, Wall: w.cfg.Wall[0]}
+	return scheduler.Outcome{Output: proto.RawCID(fmt.Appendf(nil, "right %d", task)), Engine: engine(), Result: proto.OutcomeExited, Fuel: 1 << 20, Wall: w.cfg.Wall[0]}
 }
 
 // lie is what liars say of a task.

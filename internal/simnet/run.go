@@ -149,7 +149,7 @@ func (w *World) byID(id proto.PeerID) *node {
 }
 
 func (w *World) program() proto.Program {
-	return proto.Program{Executor: "wasm", Profile: "p", Timeout: w.cfg.Timeout}
+	return proto.Program{Executor: "wasm", Profile: "p", Fuel: 1 << 30, Timeout: w.cfg.Timeout}
 }
 
 func (w *World) announcement() proto.Announcement {

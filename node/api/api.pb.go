@@ -573,7 +573,7 @@ type Job struct {
 	Resources       *Resources             `protobuf:"bytes,7,opt,name=resources,proto3" json:"resources,omitempty"`
 	TimeoutMs       int64                  `protobuf:"varint,8,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`                  // 0: default
 	QueueTimeoutMs  int64                  `protobuf:"varint,9,opt,name=queue_timeout_ms,json=queueTimeoutMs,proto3" json:"queue_timeout_ms,omitempty"` // 0: default
-	Fuel            uint64                 `protobuf:"varint,10,opt,name=fuel,proto3" json:"fuel,omitempty"`
+	Fuel            uint64                 `protobuf:"varint,10,opt,name=fuel,proto3" json:"fuel,omitempty"`                                            // units that one execution may use; 0: default
 	Confidence      float64                `protobuf:"fixed64,11,opt,name=confidence,proto3" json:"confidence,omitempty"`
 	HasConfidence   bool                   `protobuf:"varint,12,opt,name=has_confidence,json=hasConfidence,proto3" json:"has_confidence,omitempty"` // false: default 0.9
 	Comparator      string                 `protobuf:"bytes,13,opt,name=comparator,proto3" json:"comparator,omitempty"`
@@ -771,6 +771,7 @@ type SubmitJobRequest struct {
 	Job           *Job                   `protobuf:"bytes,1,opt,name=job,proto3" json:"job,omitempty"`
 	Local         bool                   `protobuf:"varint,2,opt,name=local,proto3" json:"local,omitempty"`                                   // run here, announce nothing
 	ValidateOnly  bool                   `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"` // check everything, submit nothing
+	Engine        string                 `protobuf:"bytes,4,opt,name=engine,proto3" json:"engine,omitempty"`                                  // of a local run: compiler (also if empty) or interpreter
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -824,6 +825,13 @@ func (x *SubmitJobRequest) GetValidateOnly() bool {
 		return x.ValidateOnly
 	}
 	return false
+}
+
+func (x *SubmitJobRequest) GetEngine() string {
+	if x != nil {
+		return x.Engine
+	}
+	return ""
 }
 
 // SubmitJobResponse: progress of reading the inputs, at last the job's id.
@@ -979,6 +987,7 @@ type Execution struct {
 	Progress      *Progress              `protobuf:"bytes,12,opt,name=progress,proto3" json:"progress,omitempty"`                            // as the guest last told; unset: it told nothing
 	Away          bool                   `protobuf:"varint,13,opt,name=away,proto3" json:"away,omitempty"`                                   // its provider is out of touch; it may still answer
 	WallSeconds   float64                `protobuf:"fixed64,14,opt,name=wall_seconds,json=wallSeconds,proto3" json:"wall_seconds,omitempty"` // that the provider says it took
+	Fuel          uint64                 `protobuf:"varint,15,opt,name=fuel,proto3" json:"fuel,omitempty"`                                   // units used
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1111,6 +1120,13 @@ func (x *Execution) GetWallSeconds() float64 {
 	return 0
 }
 
+func (x *Execution) GetFuel() uint64 {
+	if x != nil {
+		return x.Fuel
+	}
+	return 0
+}
+
 // Progress is a guest's own word on how far it is. It is not verified.
 type Progress struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1179,6 +1195,7 @@ type Task struct {
 	Dead          bool                   `protobuf:"varint,11,opt,name=dead,proto3" json:"dead,omitempty"`         // given up: dead-letter, with the reasons in its executions
 	Failures      uint32                 `protobuf:"varint,12,opt,name=failures,proto3" json:"failures,omitempty"` // executions that peers failed or lost
 	Progress      *Progress              `protobuf:"bytes,13,opt,name=progress,proto3" json:"progress,omitempty"`  // the furthest of its running executions
+	Fuel          uint64                 `protobuf:"varint,14,opt,name=fuel,proto3" json:"fuel,omitempty"`         // units used, of its result
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1304,6 +1321,13 @@ func (x *Task) GetProgress() *Progress {
 	return nil
 }
 
+func (x *Task) GetFuel() uint64 {
+	if x != nil {
+		return x.Fuel
+	}
+	return 0
+}
+
 type JobSummary struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
 	Id                string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1335,6 +1359,7 @@ type JobSummary struct {
 	Progress          float64                `protobuf:"fixed64,27,opt,name=progress,proto3" json:"progress,omitempty"`                // 0 to 1, by settled tasks and the guests' own word
 	Sequence          uint64                 `protobuf:"varint,28,opt,name=sequence,proto3" json:"sequence,omitempty"`                 // of the latest event of this job
 	Executions        uint32                 `protobuf:"varint,29,opt,name=executions,proto3" json:"executions,omitempty"`             // started so far
+	Fuel              uint64                 `protobuf:"varint,30,opt,name=fuel,proto3" json:"fuel,omitempty"`                         // units used by the results of its tasks and reduction; checks not counted
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -1568,6 +1593,13 @@ func (x *JobSummary) GetSequence() uint64 {
 func (x *JobSummary) GetExecutions() uint32 {
 	if x != nil {
 		return x.Executions
+	}
+	return 0
+}
+
+func (x *JobSummary) GetFuel() uint64 {
+	if x != nil {
+		return x.Fuel
 	}
 	return 0
 }
@@ -2490,6 +2522,8 @@ type Receipt struct {
 	TimeMs        int64                  `protobuf:"varint,7,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
 	Envelope      []byte                 `protobuf:"bytes,8,opt,name=envelope,proto3" json:"envelope,omitempty"` // as it was signed
 	Reduce        bool                   `protobuf:"varint,9,opt,name=reduce,proto3" json:"reduce,omitempty"`    // of the reduction
+	Fuel          uint64                 `protobuf:"varint,10,opt,name=fuel,proto3" json:"fuel,omitempty"`       // units used
+	Engine        string                 `protobuf:"bytes,11,opt,name=engine,proto3" json:"engine,omitempty"`    // that ran it: name/version/arch; empty for one that was cancelled
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2585,6 +2619,20 @@ func (x *Receipt) GetReduce() bool {
 		return x.Reduce
 	}
 	return false
+}
+
+func (x *Receipt) GetFuel() uint64 {
+	if x != nil {
+		return x.Fuel
+	}
+	return 0
+}
+
+func (x *Receipt) GetEngine() string {
+	if x != nil {
+		return x.Engine
+	}
+	return ""
 }
 
 type ExplainJobRequest struct {
@@ -5736,11 +5784,12 @@ const file_api_proto_rawDesc = "" +
 	"\aretries\x18\x15 \x01(\rR\aretries\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"s\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8b\x01\n" +
 	"\x10SubmitJobRequest\x12$\n" +
 	"\x03job\x18\x01 \x01(\v2\x12.muster.api.v1.JobR\x03job\x12\x14\n" +
 	"\x05local\x18\x02 \x01(\bR\x05local\x12#\n" +
-	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"\x98\x01\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12\x16\n" +
+	"\x06engine\x18\x04 \x01(\tR\x06engine\"\x98\x01\n" +
 	"\x11SubmitJobResponse\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\x12\x1d\n" +
 	"\n" +
@@ -5754,7 +5803,7 @@ const file_api_proto_rawDesc = "" +
 	"Transition\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12\x17\n" +
 	"\atime_ms\x18\x02 \x01(\x03R\x06timeMs\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x87\x03\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x9b\x03\n" +
 	"\tExecution\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\tR\x04peer\x12\x12\n" +
@@ -5773,10 +5822,11 @@ const file_api_proto_rawDesc = "" +
 	"created_ms\x18\v \x01(\x03R\tcreatedMs\x123\n" +
 	"\bprogress\x18\f \x01(\v2\x17.muster.api.v1.ProgressR\bprogress\x12\x12\n" +
 	"\x04away\x18\r \x01(\bR\x04away\x12!\n" +
-	"\fwall_seconds\x18\x0e \x01(\x01R\vwallSeconds\":\n" +
+	"\fwall_seconds\x18\x0e \x01(\x01R\vwallSeconds\x12\x12\n" +
+	"\x04fuel\x18\x0f \x01(\x04R\x04fuel\":\n" +
 	"\bProgress\x12\x1a\n" +
 	"\bfraction\x18\x01 \x01(\x01R\bfraction\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"\xee\x02\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\x82\x03\n" +
 	"\x04Task\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x10\n" +
@@ -5793,7 +5843,8 @@ const file_api_proto_rawDesc = "" +
 	"executions\x12\x12\n" +
 	"\x04dead\x18\v \x01(\bR\x04dead\x12\x1a\n" +
 	"\bfailures\x18\f \x01(\rR\bfailures\x123\n" +
-	"\bprogress\x18\r \x01(\v2\x17.muster.api.v1.ProgressR\bprogress\"\xfe\x06\n" +
+	"\bprogress\x18\r \x01(\v2\x17.muster.api.v1.ProgressR\bprogress\x12\x12\n" +
+	"\x04fuel\x18\x0e \x01(\x04R\x04fuel\"\x92\a\n" +
 	"\n" +
 	"JobSummary\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
@@ -5828,7 +5879,8 @@ const file_api_proto_rawDesc = "" +
 	"\bsequence\x18\x1c \x01(\x04R\bsequence\x12\x1e\n" +
 	"\n" +
 	"executions\x18\x1d \x01(\rR\n" +
-	"executions\x1a9\n" +
+	"executions\x12\x12\n" +
+	"\x04fuel\x18\x1e \x01(\x04R\x04fuel\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"#\n" +
@@ -5888,7 +5940,7 @@ const file_api_proto_rawDesc = "" +
 	"\x12JobReceiptsRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\"I\n" +
 	"\x13JobReceiptsResponse\x122\n" +
-	"\breceipts\x18\x01 \x03(\v2\x16.muster.api.v1.ReceiptR\breceipts\"\xed\x01\n" +
+	"\breceipts\x18\x01 \x03(\v2\x16.muster.api.v1.ReceiptR\breceipts\"\x99\x02\n" +
 	"\aReceipt\x12\x12\n" +
 	"\x04task\x18\x01 \x01(\rR\x04task\x12\x1c\n" +
 	"\texecution\x18\x02 \x01(\tR\texecution\x12\x12\n" +
@@ -5899,7 +5951,10 @@ const file_api_proto_rawDesc = "" +
 	"\x06output\x18\x06 \x01(\tR\x06output\x12\x17\n" +
 	"\atime_ms\x18\a \x01(\x03R\x06timeMs\x12\x1a\n" +
 	"\benvelope\x18\b \x01(\fR\benvelope\x12\x16\n" +
-	"\x06reduce\x18\t \x01(\bR\x06reduce\"%\n" +
+	"\x06reduce\x18\t \x01(\bR\x06reduce\x12\x12\n" +
+	"\x04fuel\x18\n" +
+	" \x01(\x04R\x04fuel\x12\x16\n" +
+	"\x06engine\x18\v \x01(\tR\x06engine\"%\n" +
 	"\x11ExplainJobRequest\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\tR\x03job\"\xba\x02\n" +
 	"\x12ExplainJobResponse\x12+\n" +

@@ -81,6 +81,10 @@ func loadLeases(db *store.DB) (ls []scheduler.LentLease, useless [][]byte, err e
 				return fmt.Errorf("record of a lease of %s: %w", from, ErrNewer)
 			}
 			award, err := proto.ParseAward(v[1:])
+			if errors.Is(err, proto.ErrMalformed) { // by a version with other rules; its requester asks elsewhere
+				useless = append(useless, bytes.Clone(k))
+				return nil
+			}
 			if err != nil {
 				return fmt.Errorf("record of a lease of %s: %w", from, err)
 			}

@@ -2,6 +2,7 @@ package requester
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	crand "crypto/rand"
 	"errors"
@@ -80,9 +81,6 @@ func basics(in *api.Job, now time.Time) (proto.Specification, error) {
 	if in.Comparator != "" {
 		s.Comparator = in.Comparator
 	}
-	if in.Fuel != 0 {
-		return s, fmt.Errorf("%w: limits.fuel needs machine profile wasip1/1, which this version does not have; leave it out", ErrSpecification)
-	}
 	if in.MaxPrice < 0 {
 		return s, fmt.Errorf("%w: price.max cannot be negative", ErrSpecification)
 	}
@@ -143,7 +141,7 @@ func (im *importer) program(ctx context.Context, in *api.Job, p *api.Program, ou
 	return proto.Program{
 		Executor: proto.ExecutorWASM, Profile: proto.ProfileWASM, Code: code.CID, CodeSize: uint64(code.Size),
 		Args: p.Args, Env: env, Outputs: slices.Compact(outputs), Resources: resources(in.Resources),
-		Timeout: orDefault(in.TimeoutMs, defaultTimeout), Private: in.Private,
+		Fuel: cmp.Or(in.Fuel, DefaultFuel), Timeout: orDefault(in.TimeoutMs, defaultTimeout), Private: in.Private,
 	}, nil
 }
 

@@ -64,7 +64,7 @@ func (j *Job) setPhase() error {
 	j.core = scheduler.NewJob(now, scheduler.JobConfig{
 		Self: j.r.Self, Announcement: j.r.announcement(j, j.prog, len(j.tasks), 1), Tasks: len(j.tasks),
 		Checkers: trust.Checkers(j.spec.Confidence), OwnRun: j.spec.Confidence > trust.Reached(trust.MaxCheckers), LocalSlots: j.localSlots(), LocalOnly: j.record.Local,
-		LocalEngine: j.r.box.Engine(), Timeout: j.prog.Timeout, Startup: j.startup(), QueueTimeout: j.spec.QueueTimeout, StandIn: j.r.standIn,
+		LocalEngine: j.r.box.Engine(), Conflicts: j.r.conflicts.of(j.prog.Code), Timeout: j.prog.Timeout, Startup: j.startup(), QueueTimeout: j.spec.QueueTimeout, StandIn: j.r.standIn,
 		Epoch: epochOf(j.progress.Run, j.phase), Rand: newRand(), Grace: j.r.grace,
 		Hedge: j.r.hedge, Speeds: j.r.speeds, Budget: j.r.budget, Kind: j.kind(),
 		Deadline: j.deadline(), Retries: tries(j.spec.Retries),
@@ -239,6 +239,7 @@ func (j *Job) act(a scheduler.Actions) {
 	for _, l := range a.Local {
 		j.runLocal(l)
 	}
+	j.r.conflicts.add(j.prog.Code, a.Conflicts)
 	for _, f := range a.Fetch {
 		j.fetch(f)
 	}
@@ -406,6 +407,9 @@ func (j *Job) note(a scheduler.Actions) {
 			j.progress.Exit = s.Outcome.ExitCode
 		}
 		j.progress.Late = j.progress.Late || s.TimedOut
+		if j.phase == phaseReduce {
+			j.progress.Reduced = s.Outcome.Fuel
+		}
 	}
 }
 

@@ -32,7 +32,7 @@ func (j *Job) runLocal(a scheduler.RunLocal) {
 		defer talk.Wait()
 		defer cancel()
 		answer, err := j.r.box.Run(ctx, sandbox.Work{
-			Owner: j.r.Self, Program: prog, Task: task, Tag: sandbox.ResultTag(j.r.Self, a.Execution),
+			Owner: j.r.Self, Program: prog, Task: task, Tag: sandbox.ResultTag(j.r.Self, a.Execution), Interpret: j.record.Interpret || a.Interpret,
 			Started: func(x executor.Execution) {
 				post(func(core *scheduler.Job) { core.Started(j.r.Now(), a.Execution) })
 				talk.Go(func() { j.hearOwn(ctx, phase, a, x) })
@@ -56,9 +56,7 @@ func (j *Job) localOver(core *scheduler.Job, id proto.ExecutionID, a proto.Answe
 	var f *sandbox.Failure
 	switch {
 	case err == nil:
-		core.Answered(now, id, scheduler.Outcome{
-			Output: a.Output, Engine: a.Engine, Result: a.Outcome, ExitCode: a.ExitCode, Trap: a.Trap, CPU: a.CPU, Wall: a.Wall,
-		})
+		core.Answered(now, id, scheduler.OutcomeOf(a))
 	case errors.As(err, &f):
 		core.ExecutionFailed(now, id, f.Reason, f.Detail)
 	default:

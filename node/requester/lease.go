@@ -486,9 +486,7 @@ func (l *taken) takeAnswer(s *p2p.Stream, f *proto.AnswerFrame) error {
 	complete, malformed := l.complete(a)
 	l.post(func(core *scheduler.Job) {
 		now := j.r.Now()
-		wanted := core.Answered(now, a.Execution, scheduler.Outcome{
-			Output: a.Output, Engine: a.Engine, Result: a.Outcome, ExitCode: a.ExitCode, Trap: a.Trap, CPU: a.CPU, Wall: a.Wall,
-		})
+		wanted := core.Answered(now, a.Execution, scheduler.OutcomeOf(a))
 		switch {
 		case !wanted:
 			l.drop(a.Execution)

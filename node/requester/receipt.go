@@ -35,7 +35,7 @@ func (j *Job) receipts(settled []int) (dues []due) {
 			}
 			r := proto.Receipt{
 				Answer: h.hash, Job: j.id, Execution: e.ID, Digest: h.answer.Digest, Output: h.answer.Output,
-				CPU: h.answer.CPU, Amount: l.cost(h.answer.CPU),
+				CPU: h.answer.CPU, Amount: l.cost(h.answer.CPU), Fuel: h.answer.Fuel, Engine: h.answer.Engine,
 			}
 			batch = append(batch, proto.Statement{
 				Network: j.r.Network, Purpose: proto.PurposeReceipt, Issued: now, Expires: now.Add(overlay.AnswerLife),

@@ -17,6 +17,8 @@ type keptReceipt struct {
 	TimeMS   int64         `json:"time_ms"`
 	Amount   proto.Credits `json:"amount"`
 	CPU      time.Duration `json:"cpu"` // nanoseconds
+	Fuel     uint64        `json:"fuel,omitempty"`
+	Engine   proto.Engine  `json:"engine,omitzero"` // of one that answered
 	Output   proto.CID     `json:"output"`
 	Envelope []byte        `json:"envelope"` // as it was signed
 }
@@ -27,7 +29,9 @@ func receiptKey(id proto.JobID, phase, task int, e proto.ExecutionID) []byte {
 
 // keepReceipt has the next write take a receipt along.
 func (j *Job) keepReceipt(task int, peer proto.PeerID, r proto.Receipt, envelope []byte) {
-	v, err := json.Marshal(keptReceipt{Peer: peer, TimeMS: j.r.Now().UnixMilli(), Amount: r.Amount, CPU: r.CPU, Output: r.Output, Envelope: envelope})
+	v, err := json.Marshal(keptReceipt{
+		Peer: peer, TimeMS: j.r.Now().UnixMilli(), Amount: r.Amount, CPU: r.CPU, Fuel: r.Fuel, Engine: r.Engine, Output: r.Output, Envelope: envelope,
+	})
 	if err != nil {
 		panic(fmt.Sprintf("requester: receipt: %v", err)) // it has no field that could
 	}
@@ -49,10 +53,15 @@ func (j *Job) Receipts() (out []*api.Receipt, err error) {
 		if err := json.Unmarshal(v, &r); err != nil {
 			return fmt.Errorf("receipt of job %s: %w", j.id, err)
 		}
-		out = append(out, &api.Receipt{
+		m := &api.Receipt{
 			Task: uint32(index), Execution: proto.ExecutionID([]byte(id)).String(), Peer: r.Peer.String(), Amount: float64(r.Amount) / 1e6,
 			CpuSeconds: r.CPU.Seconds(), Output: r.Output.String(), TimeMs: r.TimeMS, Envelope: r.Envelope, Reduce: phase == strconv.Itoa(phaseReduce),
-		})
+			Fuel: r.Fuel,
+		}
+		if r.Engine != (proto.Engine{}) {
+			m.Engine = r.Engine.String()
+		}
+		out = append(out, m)
 		return nil
 	})
 	return out, err

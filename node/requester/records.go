@@ -26,11 +26,13 @@ func taskKey(id proto.JobID, phase, index int) []byte {
 
 // A jobRecord is a job as it was accepted, and how far it came.
 type jobRecord struct {
-	Version int             `json:"version"`
-	Spec    proto.CID       `json:"spec"` // content id of the signed specification's envelope
-	Local   bool            `json:"local,omitempty"`
-	Written json.RawMessage `json:"written,omitempty"` // the job as its user wrote it (protojson)
-	Number  int64           `json:"number"`            // orders jobs by submission
+	Version int       `json:"version"`
+	Spec    proto.CID `json:"spec"` // content id of the signed specification's envelope
+	Local   bool      `json:"local,omitempty"`
+	// Interpret has a local job run on the engine's interpreter.
+	Interpret bool            `json:"interpret,omitempty"`
+	Written   json.RawMessage `json:"written,omitempty"` // the job as its user wrote it (protojson)
+	Number    int64           `json:"number"`            // orders jobs by submission
 
 	InputBytes int64 `json:"input_bytes,omitempty"` // of the largest task
 
@@ -46,6 +48,7 @@ type progress struct {
 	Run     uint32           `json:"run,omitempty"` // how often the job was taken up
 	Output  proto.CID        `json:"output"`
 	Spent   proto.Credits    `json:"spent,omitempty"`
+	Reduced uint64           `json:"reduced,omitempty"` // fuel that the reduction used
 	Counts  scheduler.Counts `json:"counts"`
 	Reached uint32           `json:"reached"` // confidence, parts per million
 	How     string           `json:"how,omitempty"`

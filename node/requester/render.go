@@ -170,7 +170,7 @@ func taskMessage(v scheduler.TaskView) *api.Task {
 		if s.Outcome.Result != 0 {
 			out.Outcome = s.Outcome.Result.String()
 		}
-		out.ExitCode, out.Trap = s.Outcome.ExitCode, s.Outcome.Trap
+		out.ExitCode, out.Trap, out.Fuel = s.Outcome.ExitCode, s.Outcome.Trap, s.Outcome.Fuel
 	}
 	for _, e := range v.Executions {
 		out.Executions = append(out.Executions, executionMessage(e))
@@ -181,7 +181,7 @@ func taskMessage(v scheduler.TaskView) *api.Task {
 func executionMessage(e scheduler.ExecView) *api.Execution {
 	out := &api.Execution{
 		Id: e.ID.String(), Peer: e.Peer.String(), Role: string(e.Role), State: string(e.State), Reason: e.Reason,
-		Output: e.Outcome.Output.String(), CpuSeconds: e.Outcome.CPU.Seconds(), WallSeconds: e.Outcome.Wall.Seconds(), Away: e.Away,
+		Output: e.Outcome.Output.String(), CpuSeconds: e.Outcome.CPU.Seconds(), WallSeconds: e.Outcome.Wall.Seconds(), Fuel: e.Outcome.Fuel, Away: e.Away,
 	}
 	if !e.Created.IsZero() {
 		out.CreatedMs = e.Created.UnixMilli()
@@ -211,7 +211,7 @@ func (j *Job) Summary() *api.JobSummary {
 		Waiting: j.waiting, Labels: j.spec.Labels, Spent: float64(p.Spent) / 1e6, Local: j.record.Local,
 		ExitCode: p.Exit, TimedOut: p.Late, Notes: p.Notes, Dead: uint32(p.Counts.Dead), Hedges: uint32(p.Counts.Hedges), Executions: uint32(p.Counts.Executions),
 		Sequence: j.latest.Load(), SubmittedMs: j.spec.Submitted.UnixMilli(),
-		Progress: j.fraction(p),
+		Progress: j.fraction(p), Fuel: scheduler.AddFuel(p.Counts.Fuel, p.Reduced),
 	}
 	if n := len(p.History); n > 0 {
 		last := p.History[n-1]

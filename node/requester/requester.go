@@ -81,6 +81,7 @@ type Requester struct {
 	hedge      scheduler.HedgePolicy
 	logs       *livelog.Spool
 	speeds     *scheduler.Speeds
+	conflicts  conflicts
 	budget     *scheduler.Budget // of all jobs together
 
 	savedSpeeds string // as it is on disk; Run's
@@ -112,6 +113,7 @@ func Open(ctx context.Context, c *overlay.Local, cfg Config) (*Requester, error)
 		events: cfg.Events, keep: cfg.KeepJobs, keepMost: cfg.KeepJobsMost,
 	}
 	r.loadSpeeds()
+	r.loadConflicts()
 	if err := r.load(ctx); err != nil {
 		return nil, err
 	}
@@ -145,9 +147,9 @@ func (r *Requester) Run(ctx context.Context) error {
 		for {
 			select {
 			case <-ctx.Done():
-				return r.saveSpeeds(context.WithoutCancel(ctx))
+				return errors.Join(r.saveSpeeds(context.WithoutCancel(ctx)), r.saveConflicts(context.WithoutCancel(ctx)))
 			case <-tick.C:
-				if err := r.saveSpeeds(ctx); err != nil {
+				if err := errors.Join(r.saveSpeeds(ctx), r.saveConflicts(ctx)); err != nil {
 					return err
 				}
 			case j := <-r.starts:
@@ -177,6 +179,10 @@ func (r *Requester) load(ctx context.Context) error {
 		spec, _, id, err := proto.OpenSpecification(envelope, r.Network)
 		if errors.Is(err, proto.ErrNetwork) {
 			continue // of another network that this home was part of
+		}
+		if errors.Is(err, proto.ErrMalformed) {
+			r.Log.Error("a job is left out: a version with other rules wrote its specification; submit it again", "root", rec.Spec, "err", err)
+			continue
 		}
 		if err != nil {
 			return fmt.Errorf("job record: %w", err)

@@ -83,12 +83,14 @@ func (r *Requester) retryable(j *Job, p *progress) (forget [][]byte, tasks int, 
 			forget = append(forget, taskKey(j.id, phaseTasks, i))
 		case v.Settlement.State == scheduler.TaskVerified:
 			counts.Verified++
+			counts.Fuel = scheduler.AddFuel(counts.Fuel, v.Settlement.Outcome.Fuel)
 		default:
 			counts.Accepted++
+			counts.Fuel = scheduler.AddFuel(counts.Fuel, v.Settlement.Outcome.Fuel)
 		}
 	}
 	p.Phase, p.Output, p.Exit, p.Late, p.Counts = phaseTasks, proto.CID{}, 0, false, counts
-	p.Reached, p.How = 0, ""
+	p.Reached, p.How, p.Reduced = 0, "", 0
 	if j.spec.Reduce != nil {
 		forget = append(forget, taskKey(j.id, phaseReduce, 0))
 		if tasks == 0 {

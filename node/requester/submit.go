@@ -23,6 +23,12 @@ import (
 // user wrote it.
 var ErrSpecification = errors.New("job specification")
 
+// DefaultFuel is what an execution gets where its job does not say: more than a
+// processor of today burns in the longest timeout, so that it is the clock that
+// stops a program without end. (Measured: about 1.2e10 units a second; in the 30
+// days of proto.MaxTimeout 3.1e16, of 7.2e16.)
+const DefaultFuel = 1 << 56
+
 // Defaults of a job.
 const (
 	defaultConfidence   = 900_000 // parts per million
@@ -53,6 +59,10 @@ func (r *Requester) Submit(ctx context.Context, req *api.SubmitJobRequest, progr
 	if req.Local {
 		spec.Confidence = 0
 	}
+	interpret, err := engineOf(req)
+	if err != nil {
+		return nil, err
+	}
 	spec.Trace = trail.parent
 	envelope, id := r.SignSpecification(spec)
 	written, err := protojson.Marshal(asWritten(req.Job, spec))
@@ -64,7 +74,7 @@ func (r *Requester) Submit(ctx context.Context, req *api.SubmitJobRequest, progr
 		return nil, err
 	}
 	j = r.newJob(id, spec, jobRecord{
-		Version: recordVersion, Spec: kept.CID, Local: req.Local, Written: written, Number: r.Now().UnixNano(), InputBytes: im.largest,
+		Version: recordVersion, Spec: kept.CID, Local: req.Local, Interpret: interpret, Written: written, Number: r.Now().UnixNano(), InputBytes: im.largest,
 	})
 	j.trail = trail
 	if req.ValidateOnly {
@@ -77,6 +87,20 @@ func (r *Requester) Submit(ctx context.Context, req *api.SubmitJobRequest, progr
 		return nil, err
 	}
 	return j, r.persist(ctx, j)
+}
+
+// engineOf tells whether a job is to run on the engine's interpreter.
+func engineOf(req *api.SubmitJobRequest) (interpret bool, err error) {
+	switch req.Engine {
+	case "", "compiler":
+		return false, nil
+	case "interpreter":
+		if !req.Local {
+			return false, fmt.Errorf("%w: the engine can be chosen for a local run alone; add --local, or leave --engine out", ErrSpecification)
+		}
+		return true, nil
+	}
+	return false, fmt.Errorf("%w: engine %.40q; it is compiler or interpreter", ErrSpecification, req.Engine)
 }
 
 // asWritten gives the job for its record: what came with the request is named by

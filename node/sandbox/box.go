@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,7 +58,7 @@ func New(cfg Config) *Box {
 // put into.
 func (b *Box) Content() *content.Store { return b.content }
 
-// Engine gives the engine that answers name.
+// Engine gives the engine that answers name, unless they are of the interpreter.
 func (b *Box) Engine() proto.Engine { return b.engine }
 
 // MaxProgram gives the size of the largest program that is run, in bytes.
@@ -78,6 +79,8 @@ type Work struct {
 	From     []proto.PeerID // whom to ask for what is not here
 	Tag      string         // under which the output is recorded and pinned
 	InputTag string         // under which what is fetched is recorded
+	// Interpret runs it on the engine's interpreter, in the place of its compiler.
+	Interpret bool
 	// Started is called once, when the guest begins, with the execution; it must not
 	// stop it, and not keep Run waiting. May be nil.
 	Started func(executor.Execution)
@@ -108,14 +111,30 @@ func (b *Box) Run(ctx context.Context, w Work) (proto.Answer, error) {
 	var invalid *executor.ProgramError
 	switch {
 	case errors.As(err, &invalid):
-		return b.finish(ctx, w, out, proto.Answer{Outcome: proto.OutcomeInvalid, Trap: proto.ClipDetail(invalid.Reason)})
+		return b.finish(ctx, w, out, proto.Answer{Outcome: proto.OutcomeInvalid, Trap: proto.ClipDetail(invalid.Reason), Engine: b.engine})
 	case err != nil:
 		return proto.Answer{}, failureOf(ctx, err)
 	}
 	return b.finish(ctx, w, out, proto.Answer{
-		Outcome: outcomeOf(res.Outcome), ExitCode: res.ExitCode, Trap: res.Trap, Fuel: res.Fuel,
-		CPU: res.CPU, Wall: res.Wall, PeakMemory: res.PeakMemory,
+		Outcome: outcomeOf(res), ExitCode: res.ExitCode, Trap: trapOf(res), Fuel: fuelOf(res, w.Program.Fuel),
+		CPU: res.CPU, Wall: res.Wall, PeakMemory: res.PeakMemory, Engine: b.engineOf(res),
 	})
+}
+
+// fuelOf gives the fuel that an answer names: never more than the limit, and all
+// of it if the guest ran out, however far below zero its count had gone by then.
+func fuelOf(res executor.Result, limit uint64) uint64 {
+	if outcomeOf(res) == proto.OutcomeOutOfFuel {
+		return limit
+	}
+	return min(res.Fuel, limit)
+}
+
+// engineOf names the engine that ran an execution.
+func (b *Box) engineOf(res executor.Result) proto.Engine {
+	e := b.engine
+	e.Name = cmp.Or(res.Engine, e.Name)
+	return e
 }
 
 func (b *Box) execute(ctx context.Context, task executor.Task, started func(executor.Execution)) (executor.Result, error) {
@@ -180,7 +199,7 @@ const MaxInput = 64 << 30
 func (b *Box) prepare(ctx context.Context, w Work, out *output) (executor.Task, error) {
 	t := executor.Task{
 		Owner: w.Owner, Args: w.Program.Args, Env: taskEnv(w.Program.Env, w.Task),
-		Outputs: w.Program.Outputs, Seed: proto.TaskDigest(w.Program, w.Task), Sink: out,
+		Outputs: w.Program.Outputs, Seed: proto.TaskDigest(w.Program, w.Task), Sink: out, Interpret: w.Interpret,
 		Program: executor.Program{CID: w.Program.Code, Open: func(ctx context.Context) ([]byte, error) { return b.readProgram(ctx, w.Program.Code) }},
 		Limits:  executor.Limits{Memory: w.Program.Resources.Memory, Disk: w.Program.Resources.Disk, Timeout: w.Program.Timeout, Fuel: w.Program.Fuel},
 	}
@@ -241,7 +260,6 @@ func (b *Box) finish(ctx context.Context, w Work, out *output, a proto.Answer) (
 	}
 	a.Output, a.OutputSize = root.CID, uint64(root.Size)
 	a.Digest = proto.TaskDigest(w.Program, w.Task)
-	a.Engine = b.engine
 	return a, nil
 }
 
@@ -259,15 +277,23 @@ func statusText(a proto.Answer) string {
 	}
 }
 
-func outcomeOf(o executor.Outcome) proto.Outcome {
-	switch o {
-	case executor.Exited:
+func outcomeOf(res executor.Result) proto.Outcome {
+	switch {
+	case res.Outcome == executor.Exited:
 		return proto.OutcomeExited
-	case executor.OutOfFuel:
+	case res.Outcome == executor.OutOfFuel:
 		return proto.OutcomeOutOfFuel
 	default:
 		return proto.OutcomeTrapped
 	}
+}
+
+// trapOf gives the word of a trap; out of fuel has none besides its outcome.
+func trapOf(res executor.Result) string {
+	if outcomeOf(res) != proto.OutcomeTrapped {
+		return ""
+	}
+	return res.Trap
 }
 
 func failureOf(ctx context.Context, err error) error {

@@ -1527,6 +1527,8 @@ type Receipt struct {
 	Output        []byte                 `protobuf:"bytes,5,opt,name=output,proto3" json:"output,omitempty"`
 	Amount        uint64                 `protobuf:"varint,6,opt,name=amount,proto3" json:"amount,omitempty"` // microcredits
 	Cpu           int64                  `protobuf:"varint,7,opt,name=cpu,proto3" json:"cpu,omitempty"`       // microseconds
+	Fuel          uint64                 `protobuf:"varint,8,opt,name=fuel,proto3" json:"fuel,omitempty"`
+	Engine        *Engine                `protobuf:"bytes,9,opt,name=engine,proto3" json:"engine,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1608,6 +1610,20 @@ func (x *Receipt) GetCpu() int64 {
 		return x.Cpu
 	}
 	return 0
+}
+
+func (x *Receipt) GetFuel() uint64 {
+	if x != nil {
+		return x.Fuel
+	}
+	return 0
+}
+
+func (x *Receipt) GetEngine() *Engine {
+	if x != nil {
+		return x.Engine
+	}
+	return nil
 }
 
 // Grant lets one peer fetch one root of one job from another.
@@ -2853,7 +2869,7 @@ const file_muster_proto_rawDesc = "" +
 	"\x04wall\x18\r \x01(\x03R\x04wall\x12\x1f\n" +
 	"\vpeak_memory\x18\x0e \x01(\x04R\n" +
 	"peakMemory\x12\x12\n" +
-	"\x04trap\x18\x0f \x01(\tR\x04trap\"\xab\x01\n" +
+	"\x04trap\x18\x0f \x01(\tR\x04trap\"\xea\x01\n" +
 	"\aReceipt\x12\x16\n" +
 	"\x06answer\x18\x01 \x01(\fR\x06answer\x12\x10\n" +
 	"\x03job\x18\x02 \x01(\fR\x03job\x12\x1c\n" +
@@ -2861,7 +2877,9 @@ const file_muster_proto_rawDesc = "" +
 	"\x06digest\x18\x04 \x01(\fR\x06digest\x12\x16\n" +
 	"\x06output\x18\x05 \x01(\fR\x06output\x12\x16\n" +
 	"\x06amount\x18\x06 \x01(\x04R\x06amount\x12\x10\n" +
-	"\x03cpu\x18\a \x01(\x03R\x03cpu\"-\n" +
+	"\x03cpu\x18\a \x01(\x03R\x03cpu\x12\x12\n" +
+	"\x04fuel\x18\b \x01(\x04R\x04fuel\x12)\n" +
+	"\x06engine\x18\t \x01(\v2\x11.muster.v1.EngineR\x06engine\"-\n" +
 	"\x05Grant\x12\x10\n" +
 	"\x03job\x18\x01 \x01(\fR\x03job\x12\x12\n" +
 	"\x04root\x18\x02 \x01(\fR\x04root\"-\n" +
@@ -3002,30 +3020,31 @@ var file_muster_proto_depIdxs = []int32{
 	2,  // 6: muster.v1.Program.resources:type_name -> muster.v1.Resources
 	11, // 7: muster.v1.Award.program:type_name -> muster.v1.Program
 	3,  // 8: muster.v1.Answer.engine:type_name -> muster.v1.Engine
-	19, // 9: muster.v1.AnswerFrame.blocks:type_name -> muster.v1.Block
-	15, // 10: muster.v1.AwardFrame.tasks:type_name -> muster.v1.Task
-	22, // 11: muster.v1.LeaseFrame.award:type_name -> muster.v1.AwardFrame
-	23, // 12: muster.v1.LeaseFrame.reply:type_name -> muster.v1.AwardReply
-	15, // 13: muster.v1.LeaseFrame.task:type_name -> muster.v1.Task
-	21, // 14: muster.v1.LeaseFrame.answer:type_name -> muster.v1.AnswerFrame
-	20, // 15: muster.v1.LeaseFrame.failure:type_name -> muster.v1.Failure
-	25, // 16: muster.v1.LeaseFrame.ack:type_name -> muster.v1.Ack
-	26, // 17: muster.v1.LeaseFrame.cancel:type_name -> muster.v1.Execution
-	24, // 18: muster.v1.LeaseFrame.log:type_name -> muster.v1.Log
-	26, // 19: muster.v1.LeaseFrame.started:type_name -> muster.v1.Execution
-	27, // 20: muster.v1.LeaseFrame.ping:type_name -> muster.v1.Empty
-	27, // 21: muster.v1.LeaseFrame.release:type_name -> muster.v1.Empty
-	13, // 22: muster.v1.LeaseFrame.attach:type_name -> muster.v1.Attach
-	14, // 23: muster.v1.LeaseFrame.progress:type_name -> muster.v1.Progress
-	11, // 24: muster.v1.Specification.program:type_name -> muster.v1.Program
-	31, // 25: muster.v1.Specification.tasks:type_name -> muster.v1.TaskInput
-	4,  // 26: muster.v1.Specification.labels:type_name -> muster.v1.Label
-	11, // 27: muster.v1.Specification.reduce:type_name -> muster.v1.Program
-	28, // [28:28] is the sub-list for method output_type
-	28, // [28:28] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	3,  // 9: muster.v1.Receipt.engine:type_name -> muster.v1.Engine
+	19, // 10: muster.v1.AnswerFrame.blocks:type_name -> muster.v1.Block
+	15, // 11: muster.v1.AwardFrame.tasks:type_name -> muster.v1.Task
+	22, // 12: muster.v1.LeaseFrame.award:type_name -> muster.v1.AwardFrame
+	23, // 13: muster.v1.LeaseFrame.reply:type_name -> muster.v1.AwardReply
+	15, // 14: muster.v1.LeaseFrame.task:type_name -> muster.v1.Task
+	21, // 15: muster.v1.LeaseFrame.answer:type_name -> muster.v1.AnswerFrame
+	20, // 16: muster.v1.LeaseFrame.failure:type_name -> muster.v1.Failure
+	25, // 17: muster.v1.LeaseFrame.ack:type_name -> muster.v1.Ack
+	26, // 18: muster.v1.LeaseFrame.cancel:type_name -> muster.v1.Execution
+	24, // 19: muster.v1.LeaseFrame.log:type_name -> muster.v1.Log
+	26, // 20: muster.v1.LeaseFrame.started:type_name -> muster.v1.Execution
+	27, // 21: muster.v1.LeaseFrame.ping:type_name -> muster.v1.Empty
+	27, // 22: muster.v1.LeaseFrame.release:type_name -> muster.v1.Empty
+	13, // 23: muster.v1.LeaseFrame.attach:type_name -> muster.v1.Attach
+	14, // 24: muster.v1.LeaseFrame.progress:type_name -> muster.v1.Progress
+	11, // 25: muster.v1.Specification.program:type_name -> muster.v1.Program
+	31, // 26: muster.v1.Specification.tasks:type_name -> muster.v1.TaskInput
+	4,  // 27: muster.v1.Specification.labels:type_name -> muster.v1.Label
+	11, // 28: muster.v1.Specification.reduce:type_name -> muster.v1.Program
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_muster_proto_init() }
