@@ -88,7 +88,7 @@ func build() (err error) {
 		return goBuild("..", nil, built.bin, "./cmd/muster", "./examples/wordcount", "./examples/wordcount/check", "./e2e/soak")
 	})
 	g.Go(func() error {
-		return goBuild("..", forGuests, built.guests, "./e2e/guests/cat", "./e2e/guests/chaos", "./e2e/guests/crash", "./e2e/guests/progress",
+		return goBuild("..", forGuests, built.guests, "./e2e/guests/cat", "./e2e/guests/chaos", "./e2e/guests/crash", "./e2e/guests/progress", "./e2e/guests/rotate",
 			"./examples/wordcount", "./examples/wordcount/merge")
 	})
 	return g.Wait()
@@ -251,8 +251,14 @@ func (m *mesh) requester(name string) *daemon {
 
 func (h *home) start(args ...string) *daemon {
 	h.t.Helper()
+	return h.startAs(built.muster, args...)
+}
+
+// startAs starts the daemon of another build of muster.
+func (h *home) startAs(muster string, args ...string) *daemon {
+	h.t.Helper()
 	args = append([]string{"daemon", "-o", "json", "--cpu", "2", "--slots", "2", "--memory", "4GiB", "--accept-weak-isolation", "--until-eof"}, args...)
-	return h.launch(exec.Command(built.muster, args...))
+	return h.launch(exec.Command(muster, args...))
 }
 
 // node starts a node that this test binary is itself, of one of the kinds in

@@ -26,6 +26,7 @@ const (
 	gated    = "gated"    // an honest provider that keeps its results back until something comes on its standard input
 	constant = "constant" // answers every task with the same bytes
 	tenth    = "tenth"    // runs everything, and falsifies one task of ten
+	stranger = "stranger" // has another engine, which computes wrongly
 	vanisher = "vanisher" // answers at once without running anything, and is gone when it feels checked
 )
 
@@ -89,6 +90,11 @@ func crook(kind string, real *executor.WASM, released chan struct{}) (executor.E
 			}
 			return t
 		}}, nil
+	case stranger:
+		return &another{liar{WASM: real, lie: func(t executor.Task) executor.Task {
+			t.Sink = &falsified{Sink: t.Sink, first: "x"}
+			return t
+		}}}, nil
 	case vanisher:
 		return &ghost{WASM: real, asked: map[proto.CID]int{}}, nil
 	}
@@ -131,6 +137,17 @@ type liar struct {
 
 func (l *liar) Start(ctx context.Context, t executor.Task) (executor.Execution, error) {
 	return l.WASM.Start(ctx, l.lie(t))
+}
+
+// Another is an executor with another engine than all others have.
+type another struct{ liar }
+
+const strangeEngine = "other/0.1"
+
+func (s *another) Fingerprint(ctx context.Context) (executor.Fingerprint, error) {
+	f, err := s.WASM.Fingerprint(ctx)
+	f.Engine, f.Version, _ = strings.Cut(strangeEngine, "/")
+	return f, err
 }
 
 // A falsified sink puts something before what the guest prints, or in its place.

@@ -13,7 +13,7 @@ import (
 // providers' decisions together, with the simulated mesh around them.
 func BenchmarkMesh(b *testing.B) {
 	benchmark(b, func(tasks, checkers int) *Job {
-		m := newMesh(rand.New(rand.NewPCG(1, 1)), JobConfig{Tasks: tasks, Checkers: checkers, LocalEngine: engine1, Timeout: time.Minute})
+		m := newMesh(rand.New(rand.NewPCG(1, 1)), JobConfig{Tasks: tasks, Checkers: checkers, Timeout: time.Minute})
 		for range 6 {
 			m.add(honest, 2, 0).wall = 50 * time.Microsecond
 		}

@@ -164,7 +164,7 @@ func (j *Job) place(t *task) bool {
 
 // usable tells whether p may run t, busy or not: the first execution goes to a
 // bidder, a check to any eligible peer of the working set. No two executions of
-// one task share a peer or a public address group, and all have one engine.
+// one task share a peer or a public address group.
 func (j *Job) usable(t *task, p *peer) bool {
 	if p.bid == nil && (!p.present || p.Ineligible != nil || permanent(p.refusal) || !t.begun()) {
 		return false
@@ -189,7 +189,7 @@ func (t *task) apart(p *peer) bool {
 		if e.local || !(e.live() || e.state == ExecAnswered) {
 			continue
 		}
-		if e.peer == p.ID || e.group != "" && e.group == p.Group || e.engine != p.Engine {
+		if e.peer == p.ID || e.group != "" && e.group == p.Group {
 			return false
 		}
 	}

@@ -218,6 +218,8 @@ var obstacleTexts = map[proto.Reason]string{
 func (j *Job) peerWhy(now time.Time, p *peer) PeerWhy {
 	w := PeerWhy{Peer: p.ID, Price: p.Price, Heard: p.heard, Given: p.given, Answered: p.answered, Failed: p.failed, Class: ClassNone}
 	switch {
+	case p.unlike:
+		w.Verdict, w.Class, w.Detail = PeerDistrusted, ClassTrust, unlikeText
 	case p.distrusted():
 		w.Verdict, w.Class, w.Detail = PeerDistrusted, ClassTrust, "gave a wrong answer, proven by this node's own run"
 	case p.lease != nil && !p.lease.away.IsZero():

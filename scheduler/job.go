@@ -41,7 +41,6 @@ type JobConfig struct {
 	LocalSlots   int            // tasks that the requester's sandbox can run at once; 0: it cannot
 	OwnRun       bool           // more is wanted than checkers can give: the requester runs every task, too
 	LocalOnly    bool           // nobody else is asked
-	LocalEngine  proto.Engine   // of the requester's sandbox
 	Conflicts    []proto.PeerID // that earlier jobs of this program told of
 	Timeout      time.Duration  // of one execution; one that is silent for much longer is lost. 0: none is
 	Startup      time.Duration  // for program and input to reach a provider, before an execution can start; 0: two minutes
@@ -253,7 +252,7 @@ func (j *Job) cancel(e *exec) {
 // the time since it said that it began, but not more than what nine in ten take
 // on any peer, so that it does not pay to be slow.
 func (j *Job) worth(e *exec) time.Duration {
-	if e.local || e.started.IsZero() || e.from.wrong {
+	if e.local || e.started.IsZero() || e.from.shunned() {
 		return 0
 	}
 	ran := j.now.Sub(e.started)

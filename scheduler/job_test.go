@@ -287,14 +287,14 @@ func TestCheckersAreApart(t *testing.T) {
 	s := newScript(t, 1, 1, func(c *JobConfig) { c.QueueTimeout = time.Minute })
 	s.appear(p1, func(c *Candidate) { c.Group = "203.0.113" })
 	s.appear(p2, func(c *Candidate) { c.Group = "203.0.113" })
-	s.appear(p3, func(c *Candidate) { c.Engine = engine2 })
+	s.appear(p3, func(c *Candidate) { c.Group = "203.0.113" })
 	s.step(0)
 	s.bid(p1, 4, 0)
 	s.j.Refused(p2, No{proto.ReasonBusy, ""})
 	s.j.Refused(p3, No{proto.ReasonBusy, ""})
 	s.step(0)
 	if got := s.runners(0); len(got) != 1 {
-		t.Fatalf("runs on %v: one group, or two engines", got)
+		t.Fatalf("runs on %v: one group", got)
 	}
 	s.appear(peerN(4), func(c *Candidate) { c.Group = "198.51.100" })
 	s.step(0)
@@ -361,7 +361,7 @@ func TestEveryTaskIsLookedAtInTime(t *testing.T) {
 	s.step(0)
 	s.accept()
 	left := slices.IndexFunc(s.j.tasks, func(t *task) bool { _, ok := s.on(t.index, p2); return !ok })
-	s.appear(p3, func(c *Candidate) { c.Engine = engine2 }) // free and of no use: the list turns
+	s.appear(p3, func(c *Candidate) { c.Ineligible = &No{proto.ReasonPolicy, ""} }) // free and of no use: the list turns
 	s.step(0)
 	s.answer((left+50)%100, p2, "x") // now p2 has room for the one task that it has not, somewhere in the list
 	s.step(0)
@@ -399,20 +399,21 @@ func TestABidStandsAboveTheAdvert(t *testing.T) {
 	}
 }
 
-func TestAnEngineThatTheRequesterCannotJudgeIsNeverChosen(t *testing.T) {
-	evil := proto.Engine{Name: "evil", Version: "1", Arch: "amd64"}
-	s := newScript(t, 1, 2)
-	for _, p := range []proto.PeerID{p1, p2, p3} {
-		s.appear(p, func(c *Candidate) { c.Engine = evil })
-		s.j.Bid(s.seen[p], proto.Bid{Slots: 1, Engine: evil})
-	}
-	if out := s.step(time.Second); len(out.Open) != 0 {
-		t.Errorf("opens %+v to peers that could only check each other", out.Open)
-	}
-	s.j.Bid(Candidate{ID: p1, Weight: 1}, proto.Bid{Slots: 1, Engine: engine1})
-	if out := s.step(0); len(out.Open) != 1 || out.Open[0].Peer != p1 {
-		t.Errorf("opens %+v, want the one with an engine of ours", out.Open)
-	}
+func TestEnginesCheckEachOther(t *testing.T) {
+	s := newScript(t, 1, 1, localSlots(1))
+	s.step(0)
+	s.bid(p1, 1, 0)
+	s.appear(p2, func(c *Candidate) { c.Engine = engine2 })
+	s.bid(p2, 1, 0)
+	s.step(0)
+	s.accept()
+	s.answer(0, p1, "x")
+	o := says("x")
+	o.Engine = engine2
+	s.j.Answered(s.now, s.must(0, p2), o)
+	s.step(0)
+	s.wantTask(0, TaskVerified, "1 independent checker agreed")
+	s.wantEvidence(p2, EvidenceChecked, 1)
 }
 
 func TestRefusedTasksOfAnAcceptedLease(t *testing.T) {

@@ -121,8 +121,9 @@ func (j *Job) settleAgreed(t *task, answers []*exec) {
 	j.settle(t, s)
 }
 
-// A hearing is how the answers to a task compare with the requester's own run.
-// With another engine than its own nothing is proven.
+// A hearing is how the answers to a task compare with the requester's own run. An
+// answer that differs is wrong if its engine got the task right elsewhere, in the
+// requester's run or a peer's; else the engine may be at fault.
 type hearing struct {
 	own           *exec // the requester's first run
 	word          *exec // its run on the interpreter, which decides; nil: there was none
@@ -141,13 +142,18 @@ func hear(answers []*exec) (h hearing) {
 		}
 	}
 	own := h.own.outcome
+	right := map[proto.Engine]bool{own.Engine: true}
+	for _, e := range answers {
+		same := e.outcome.result() == own.result()
+		right[e.outcome.Engine] = right[e.outcome.Engine] || same
+		if !e.local && same && e.state != ExecLost {
+			h.agreed = append(h.agreed, e)
+		}
+	}
 	for _, e := range answers {
 		switch {
-		case e.local:
-		case e.outcome.result() == own.result() && e.state == ExecLost:
-		case e.outcome.result() == own.result():
-			h.agreed = append(h.agreed, e)
-		case e.outcome.Engine == own.Engine:
+		case e.local || e.outcome.result() == own.result():
+		case right[e.outcome.Engine]:
 			h.wrong = append(h.wrong, e)
 		default:
 			h.other = append(h.other, e)
@@ -225,6 +231,10 @@ func (j *Job) settleByOwn(t *task, h hearing) {
 	for _, e := range h.other {
 		j.inDoubt(e.from)
 		e.detail = fmt.Sprintf("differs from the requester's own run; nothing is proven (engine %s, own %s)", e.outcome.Engine, h.own.outcome.Engine)
+		if h.word != nil && e.outcome.Engine != h.own.outcome.Engine { // of no use for this program, for whatever reason
+			e.from.unlike = true
+			j.evidence(e, EvidenceFailed, proto.CID{})
+		}
 	}
 	frozen := len(j.conflicts) >= frozenAt
 	for _, e := range h.wrong {
@@ -243,12 +253,20 @@ func (j *Job) settleByOwn(t *task, h hearing) {
 		State: TaskVerified, How: how, Own: true, Checkers: max(len(h.agreed)-1, 0),
 		Output: right, Outcome: h.own.outcome, Winner: h.own.id,
 	})
-	if !frozen {
-		for _, e := range h.wrong {
-			j.distrust(e.from)
+	for _, e := range h.wrong {
+		if !frozen && !e.from.wrong {
+			e.from.wrong = true
+			j.shun(e.from, "its provider was proven wrong")
+		}
+	}
+	for _, e := range h.other {
+		if e.from.unlike {
+			j.shun(e.from, unlikeText)
 		}
 	}
 }
+
+const unlikeText = "its engine gives another result for this program than the interpreter does"
 
 // Where so many peers differed from the requester in a program, and nothing was
 // proven, its engine is suspected, and nobody is blamed for that program.
@@ -272,17 +290,13 @@ func (o Outcome) differs(from Outcome) string {
 	return "the requester's own run gave another result"
 }
 
-// distrust ends all dealings with a peer that was proven wrong. What it answered
-// elsewhere can speak against it, and counts for nothing.
-func (j *Job) distrust(p *peer) {
-	if p.wrong {
-		return
-	}
-	p.wrong = true
+// shun ends all dealings with a peer that was proven wrong, or unlike the others.
+// What it answered elsewhere can speak against it, and counts for nothing.
+func (j *Job) shun(p *peer, why string) {
 	if l := p.lease; l != nil {
 		for _, e := range slices.Clone(l.live) {
 			j.cancel(e)
-			j.finish(e, ExecCancelled, proto.ReasonCancelled, "its provider was proven wrong")
+			j.finish(e, ExecCancelled, proto.ReasonCancelled, why)
 		}
 		j.closeLease(p)
 	}
@@ -300,8 +314,10 @@ func (h hearing) how() string {
 		return "run here"
 	case wrong > 0:
 		return fmt.Sprintf("settled by the requester's own run: %d of %d answers were wrong", wrong, agreed+wrong)
+	case agreed == 0 && len(h.other) == 0:
+		return "the requester's own run alone"
 	case agreed == 0:
-		return "the requester's own run alone; no comparable answer"
+		return "the requester's own run alone; those that differ may have a faulty engine: nobody is blamed"
 	}
 	return howAgreed(agreed-1, true)
 }

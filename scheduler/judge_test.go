@@ -108,19 +108,44 @@ func TestConflicts(t *testing.T) {
 		s.wantTask(0, TaskVerified, "1 of 3")
 		s.wantEvidence(p3, EvidenceChecked, 1)
 	})
-	t.Run("with another engine than the requester's prove nothing", func(t *testing.T) {
+	t.Run("with another engine than the requester's prove nothing, and end the dealings", func(t *testing.T) {
 		s := conflict(t, localSlots(1))
 		s.answerOn(engine2, "third")
 		s.step(0)
 		s.answerOn(engineWord, "third")
 		s.step(0)
-		s.wantTask(0, TaskVerified, "own run alone")
-		if len(s.all.Evidence) != 0 {
-			t.Errorf("evidence %+v", s.all.Evidence)
+		s.wantTask(0, TaskVerified, "own run alone; those that differ may have a faulty engine: nobody is blamed")
+		s.wantNobodyBlamed()
+		for _, id := range []proto.PeerID{p1, p2} {
+			s.wantEvidence(id, EvidenceFailed, 1)
+			if p := s.j.byID[id]; !p.distrusted() || p.wrong {
+				t.Errorf("of %s: distrusted %t, proven wrong %t", id.Short(), p.distrusted(), p.wrong)
+			}
 		}
 		if got := s.all.Conflicts; len(got) != 2 || got[0] == got[1] {
 			t.Errorf("conflicts %v, want both peers", got)
 		}
+	})
+	t.Run("with another engine are proof where that engine got it right elsewhere", func(t *testing.T) {
+		s := newScript(t, 1, 2, localSlots(1))
+		s.step(0)
+		for _, id := range []proto.PeerID{p1, p2, p3} {
+			s.appear(id, func(c *Candidate) { c.Engine = engine2 })
+			s.bid(id, 1, 0)
+		}
+		s.step(0)
+		s.accept()
+		for id, text := range map[proto.PeerID]string{p1: "right", p2: "right", p3: "lie"} {
+			o := says(text)
+			o.Engine = engine2
+			s.j.Answered(s.now, s.must(0, id), o)
+			s.j.Held(s.now, 0, o.Output)
+		}
+		s.step(0)
+		s.answer(0, self, "right")
+		s.step(0)
+		s.wantTask(0, TaskVerified, "1 of 3 answers were wrong")
+		s.wantEvidence(p3, EvidenceWrong, 1)
 	})
 	t.Run("in fuel alone are settled like any others", func(t *testing.T) {
 		s := newScript(t, 1, 1, localSlots(1))

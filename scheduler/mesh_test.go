@@ -219,7 +219,7 @@ func (m *mesh) runLocal(l RunLocal) {
 			m.job.ExecutionFailed(m.now, l.Execution, reason, "")
 			return
 		}
-		m.job.Answered(m.now, l.Execution, m.right(l.Task, m.cfg.LocalEngine))
+		m.job.Answered(m.now, l.Execution, m.right(l.Task, engine1))
 	})
 }
 

@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -13,6 +12,7 @@ type peer struct {
 	Candidate
 	present     bool // in the working set now
 	wrong       bool // proven so in this job: never chosen again
+	unlike      bool // its engine is, in this job's program: the same
 	bid         *proto.Bid
 	refusal     *No
 	word        *No // its refusal, if that is its signed word
@@ -46,9 +46,6 @@ func (j *Job) Peers(cs []Candidate) {
 		if p.bid != nil {
 			p.Engine, p.Price = p.bid.Engine, p.bid.Price
 		}
-		if no := j.incomparable(p.Engine); no != nil {
-			p.Ineligible, p.bid = no, nil
-		}
 	}
 	if len(j.peers) > 2*len(cs)+64 {
 		j.forgetAbsent()
@@ -58,7 +55,7 @@ func (j *Job) Peers(cs []Candidate) {
 // forgetAbsent drops peers that are gone and of which nothing need be known.
 func (j *Job) forgetAbsent() {
 	j.peers = slices.DeleteFunc(j.peers, func(p *peer) bool {
-		gone := !p.present && !p.wrong && p.bid == nil && p.lease == nil && !j.now.Before(p.notBefore)
+		gone := !p.present && !p.shunned() && p.bid == nil && p.lease == nil && !j.now.Before(p.notBefore)
 		if gone {
 			delete(j.byID, p.ID)
 		}
@@ -74,10 +71,6 @@ func (j *Job) Bid(c Candidate, b proto.Bid) {
 		j.unfit(c.ID, b, No{proto.ReasonPrice, "its bid is above the job's limit"})
 		return
 	}
-	if no := j.incomparable(b.Engine); no != nil {
-		j.unfit(c.ID, b, *no)
-		return
-	}
 	p := j.peer(c.ID)
 	if p == nil {
 		return
@@ -90,16 +83,6 @@ func (j *Job) Bid(c Candidate, b proto.Bid) {
 	if p.misses < peerTries { // who only bids and declines waits like everybody
 		p.notBefore = time.Time{}
 	}
-}
-
-// incomparable refuses an engine whose answers the requester's own run could not
-// judge: a provider says itself what its engine is, so a few that name one that
-// nobody else has would check each other.
-func (j *Job) incomparable(e proto.Engine) *No {
-	if j.cfg.LocalEngine == (proto.Engine{}) || e == j.cfg.LocalEngine {
-		return nil
-	}
-	return &No{proto.ReasonExecutor, fmt.Sprintf("its engine %s is not comparable with %s", e, j.cfg.LocalEngine)}
 }
 
 // unfit notes why a bid is of no use.
@@ -141,11 +124,15 @@ func (j *Job) peer(id proto.PeerID) *peer {
 }
 
 // trusted tells whether a peer may be given anything.
-func (p *peer) trusted() bool { return p.Weight > 0 && !p.wrong }
+func (p *peer) trusted() bool { return p.Weight > 0 && !p.shunned() }
 
-// distrusted tells whether p was proven wrong, here or before. Of one that was
-// never seen in the working set, and never bid, nothing is known.
-func (p *peer) distrusted() bool { return p.wrong || p.Weight <= 0 && (p.present || p.bid != nil) }
+// shunned tells whether this job has no more dealings with p.
+func (p *peer) shunned() bool { return p.wrong || p.unlike }
+
+// distrusted tells whether p was proven wrong, or unlike the others, here or
+// before. Of one that was never seen in the working set, and never bid, nothing
+// is known.
+func (p *peer) distrusted() bool { return p.shunned() || p.Weight <= 0 && (p.present || p.bid != nil) }
 
 // missed notes that p let the job down; the pause until it is asked again
 // doubles each time, until it answers something.

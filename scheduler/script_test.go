@@ -32,7 +32,7 @@ func peerN(n byte) proto.PeerID { return proto.PeerID{n} }
 
 // newScript makes a job that pays any price, with changes to its configuration.
 func newScript(t *testing.T, tasks, checkers int, change ...func(*JobConfig)) *script {
-	cfg := JobConfig{Self: self, Tasks: tasks, Checkers: checkers, LocalEngine: engine1, Rand: rand.New(rand.NewPCG(1, 2))}
+	cfg := JobConfig{Self: self, Tasks: tasks, Checkers: checkers, Rand: rand.New(rand.NewPCG(1, 2))}
 	cfg.Announcement.MaxPrice = 1000
 	for _, f := range change {
 		f(&cfg)

@@ -29,8 +29,7 @@ var meshKinds = []behaviour{
 func randomMesh(seed uint64) *mesh {
 	r := rand.New(rand.NewPCG(seed, 1))
 	cfg := JobConfig{
-		Tasks: 1 + r.IntN(30), Checkers: r.IntN(4), LocalSlots: r.IntN(3), LocalEngine: engine1,
-		Timeout: time.Second, QueueTimeout: 5 * time.Minute,
+		Tasks: 1 + r.IntN(30), Checkers: r.IntN(4), LocalSlots: r.IntN(3), Timeout: time.Second, QueueTimeout: 5 * time.Minute,
 	}
 	cfg.Announcement.MaxPrice = 100
 	if r.IntN(2) == 0 {
@@ -391,7 +390,7 @@ func (k *keeper) needless(s State) string {
 		if p.does == exhausted || p.does.lies() {
 			return ""
 		}
-		if p.engine == engine1 && (p.does == honest || p.does == slow) && p.up && !p.unseen && p.book.Lending().Advert.Price <= 100 {
+		if (p.engine == engine1 || !k.m.perEngine) && (p.does == honest || p.does == slow) && p.up && !p.unseen && p.book.Lending().Advert.Price <= 100 {
 			group := p.group
 			if group == "" {
 				group = fmt.Sprint("alone ", i)

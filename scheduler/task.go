@@ -108,10 +108,10 @@ func (t *task) live() (n int) {
 }
 
 // answered counts the answers that count: the requester's own included, those
-// of peers that were proven wrong since left out.
+// of peers that were shunned since left out.
 func (t *task) answered() (n int) {
 	for _, e := range t.execs {
-		if e.state == ExecAnswered && (e.local || !e.from.wrong) {
+		if e.state == ExecAnswered && (e.local || !e.from.shunned()) {
 			n++
 		}
 	}

@@ -88,7 +88,7 @@ func (q *requester) boot() error {
 	}
 	q.job = scheduler.NewJob(q.n.now(), scheduler.JobConfig{
 		Self: q.n.id, Announcement: q.w().announcement(), Tasks: cfg.Tasks, Checkers: cfg.Checkers, LocalSlots: cfg.LocalSlots,
-		LocalEngine: engine(), Timeout: cfg.Timeout, Grace: cfg.Grace, Epoch: epoch, Startup: 10 * time.Second,
+		Timeout: cfg.Timeout, Grace: cfg.Grace, Epoch: epoch, Startup: 10 * time.Second,
 		StandIn: q.n.now().Add(time.Hour), QueueTimeout: 5 * time.Minute, Rand: rand.New(rand.NewPCG(cfg.Seed, q.run)),
 		Hedge: hedging(cfg), Speeds: q.loadSpeeds(), Budget: scheduler.HedgeBudget(), Kind: kind(),
 	})

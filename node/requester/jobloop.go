@@ -64,7 +64,7 @@ func (j *Job) setPhase() error {
 	j.core = scheduler.NewJob(now, scheduler.JobConfig{
 		Self: j.r.Self, Announcement: j.r.announcement(j, j.prog, len(j.tasks), 1), Tasks: len(j.tasks),
 		Checkers: trust.Checkers(j.spec.Confidence), OwnRun: j.spec.Confidence > trust.Reached(trust.MaxCheckers), LocalSlots: j.localSlots(), LocalOnly: j.record.Local,
-		LocalEngine: j.r.box.Engine(), Conflicts: j.r.conflicts.of(j.prog.Code), Timeout: j.prog.Timeout, Startup: j.startup(), QueueTimeout: j.spec.QueueTimeout, StandIn: j.r.standIn,
+		Conflicts: j.r.conflicts.of(j.prog.Code), Timeout: j.prog.Timeout, Startup: j.startup(), QueueTimeout: j.spec.QueueTimeout, StandIn: j.r.standIn,
 		Epoch: epochOf(j.progress.Run, j.phase), Rand: newRand(), Grace: j.r.grace,
 		Hedge: j.r.hedge, Speeds: j.r.speeds, Budget: j.r.budget, Kind: j.kind(),
 		Deadline: j.deadline(), Retries: tries(j.spec.Retries),
