@@ -34,7 +34,7 @@ func (c *checker) compare(code byte, o *opcode) {
 	}
 	// Signed and unsigned take turns.
 	c.comparisons = append(c.comparisons, comparison{left.from, right.from, code&1 == 1 == (code < opI64LtS)})
-	c.changes = append(c.changes, change{c.r.at, changeCompare, int64(len(c.comparisons) - 1)})
+	c.change(c.r.at, changeCompare, int64(len(c.comparisons)-1))
 }
 
 func maybeZero(from origin) bool { return from == fromZero || from == fromAny || from <= fromSlot }

@@ -75,8 +75,15 @@ func (e *emitter) body(out []byte, wrapper []byte) []byte {
 // function that calls others takes it for as long as it runs; one that calls
 // nobody only has to see that there is enough. Recursion goes through the former,
 // so they stop where there is no fuel.
+//
+// Where a function may end in the midst, for want of fuel, all of it is in a
+// block, and what is behind that block ends the program: in a loop a branch that is
+// never taken costs wazero less than a block that is never entered.
 func (e *emitter) enter(wrapper []byte) {
 	first := e.changes[0].arg
+	if e.stops {
+		e.out = append(e.out, opBlock, 0x40)
+	}
 	switch {
 	case e.calls:
 		fuel, stack := e.temps.of(typeI64, 0), e.temps.of(typeI64, 1)
@@ -89,8 +96,8 @@ func (e *emitter) enter(wrapper []byte) {
 		e.op(opLocalGet, fuel)
 		e.op(opLocalGet, stack)
 		e.out = append(e.out, opI64Or)
-		e.stop()
-		e.out = append(append(e.out, opBlock), wrapper...)
+		e.constant(0)
+		e.out = append(e.out, opI64LtS, opIf, 0x40, opUnreachable, opEnd)
 	case e.frame() > leafSlots:
 		e.charge(first)
 		e.op(opGlobalGet, e.stack)
@@ -102,18 +109,25 @@ func (e *emitter) enter(wrapper []byte) {
 	default:
 		e.charge(first)
 	}
+	if e.stops || e.calls {
+		e.out = append(append(e.out, opBlock), wrapper...)
+	}
 }
 
 // leave gives the frame back.
 func (e *emitter) leave() {
-	if !e.calls {
-		return
+	if e.calls {
+		e.op(opGlobalGet, e.stack)
+		e.constant(e.frame())
+		e.out = append(e.out, opI64Add)
+		e.op(opGlobalSet, e.stack)
 	}
-	e.op(opGlobalGet, e.stack)
-	e.constant(e.frame())
-	e.out = append(e.out, opI64Add)
-	e.op(opGlobalSet, e.stack)
-	e.out = append(e.out, opEnd)
+	switch {
+	case e.stops:
+		e.out = append(e.out, opReturn, opEnd, opUnreachable, opEnd)
+	case e.calls:
+		e.out = append(e.out, opEnd)
+	}
 }
 
 // code copies the code, with what is changed in it.
@@ -126,9 +140,9 @@ func (e *emitter) code() {
 		case changeCharge:
 			e.charge(c.arg)
 		case changeLoop:
-			e.chargeAndStop(c.arg)
+			e.chargeAndStop(c.arg, c.depth)
 		case changeBulk:
-			e.price(unpack(c.arg))
+			e.price(unpack(c.arg), c.depth)
 		case changeCanonical:
 			if p := e.producers[c.arg]; p.needed {
 				at += e.canonical(p.shape, e.r.b[at])
@@ -171,32 +185,34 @@ func (e *emitter) charge(n int64) {
 }
 
 // chargeAndStop takes fuel, and ends the program where there is none left.
-func (e *emitter) chargeAndStop(n int64) {
+func (e *emitter) chargeAndStop(n int64, depth int32) {
 	if n == 0 { // a loop that costs nothing is never begun again
 		return
 	}
 	e.take(e.fuel, n)
-	e.settle()
+	e.settle(depth)
 }
 
 // settle sets the fuel to what is on the stack, and ends the program if that is
 // below zero.
-func (e *emitter) settle() {
+func (e *emitter) settle(depth int32) {
 	left := e.temps.of(typeI64, 0)
 	e.op(opLocalTee, left)
 	e.op(opGlobalSet, e.fuel)
 	e.op(opLocalGet, left)
-	e.stop()
+	e.stop(depth)
 }
 
-// stop ends the program if what is on the stack is below zero.
-func (e *emitter) stop() {
+// stop ends the program if what is on the stack is below zero, where so many
+// blocks are open.
+func (e *emitter) stop(depth int32) {
 	e.constant(0)
-	e.out = append(e.out, opI64LtS, opIf, 0x40, opUnreachable, opEnd)
+	e.out = append(e.out, opI64LtS)
+	e.op(opBrIf, uint32(depth))
 }
 
 // price takes fuel by the operand on the stack, which stays there.
-func (e *emitter) price(p priceOf) {
+func (e *emitter) price(p priceOf, depth int32) {
 	n := e.temps.of(typeI32, 0)
 	e.op(opLocalTee, n)
 	e.op(opGlobalGet, e.fuel)
@@ -211,7 +227,7 @@ func (e *emitter) price(p priceOf) {
 		e.out = append(e.out, opI64ShrU)
 	}
 	e.out = append(e.out, opI64Sub)
-	e.settle()
+	e.settle(depth)
 }
 
 // The canonical NaNs.

@@ -244,7 +244,7 @@ func (c *checker) choose(code byte, at int) {
 		c.invalid("type mismatch: select of references needs a type")
 	}
 	if want == typeF32 || want == typeF64 || want == typeV128 {
-		c.changes = append(c.changes, change{at, changeSelect, int64(want)})
+		c.change(at, changeSelect, int64(want))
 	}
 	c.push(want, c.chosen(a, b))
 }

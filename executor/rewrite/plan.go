@@ -7,9 +7,10 @@ import (
 
 // A change is something to be put into a function's code.
 type change struct {
-	at   int // offset in the body
-	kind changeKind
-	arg  int64
+	at    int // offset in the body
+	kind  changeKind
+	depth int32 // how many blocks are open there, the function counted
+	arg   int64
 }
 
 type changeKind byte
@@ -54,6 +55,7 @@ type plan struct {
 	changes         []change
 	current         int  // the charge of the region, -1: none
 	calls           bool // it calls others
+	stops           bool // it may end for want of fuel
 	producers       []producer
 	floats          []floatLocal
 	integers        []integerLocal
@@ -64,7 +66,7 @@ type plan struct {
 
 func (p *plan) reset(locals []valType, params int) {
 	p.changes, p.producers, p.transfers = p.changes[:0], p.producers[:0], p.transfers[:0]
-	p.current, p.calls = -1, false
+	p.current, p.calls, p.stops = -1, false, false
 	p.floats, p.integers, p.copies, p.comparisons = p.floats[:0], p.integers[:0], p.copies[:0], p.comparisons[:0]
 	for i, t := range locals {
 		f := floatLocal{exact: i < params}
@@ -91,10 +93,10 @@ func (c *checker) region(loop bool) {
 	}
 	kind := changeCharge
 	if loop {
-		kind = changeLoop
+		kind, c.stops = changeLoop, true
 	}
 	c.current = len(c.changes)
-	c.changes = append(c.changes, change{c.r.at, kind, 0})
+	c.change(c.r.at, kind, 0)
 }
 
 func (p *plan) noRegion() { p.current = -1 }
@@ -108,15 +110,18 @@ func (p *plan) spend(fuel int) {
 
 // bulk prices the instruction at at by its last operand.
 func (c *checker) bulk(at int, p priceOf) {
-	c.changes = append(c.changes, change{at, changeBulk, p.pack()})
+	c.stops = true
+	c.change(at, changeBulk, p.pack())
 }
 
 func (p priceOf) pack() int64 { return p.each<<8 | p.shift }
 
 func unpack(v int64) priceOf { return priceOf{v >> 8, v & 0xff} }
 
-func (p *plan) leave(at, label int) {
-	p.changes = append(p.changes, change{at, changeReturn, int64(label)})
+func (c *checker) leave(at, label int) { c.change(at, changeReturn, int64(label)) }
+
+func (c *checker) change(at int, kind changeKind, arg int64) {
+	c.changes = append(c.changes, change{at, kind, int32(len(c.frames)), arg})
 }
 
 // produce notes that the instruction just read is a float operation.
@@ -128,7 +133,7 @@ func (c *checker) produceFrom(p producer) origin {
 	}
 	c.producers = append(c.producers, p)
 	n := len(c.producers) - 1
-	c.changes = append(c.changes, change{c.r.at, changeCanonical, int64(n)})
+	c.change(c.r.at, changeCanonical, int64(n))
 	return origin(n)
 }
 
