@@ -3,7 +3,7 @@
 // wazero.
 //
 // It owns the sandbox: the isolated child processes in which programs are
-// compiled and run, the machine that a guest sees (docs/sandbox.md), and the
+// compiled and run, the machine that a guest sees (docs/machine.md), and the
 // protocol between the daemon and a child. A guest's failure is a Result, the
 // failure of our own sandbox an error.
 //

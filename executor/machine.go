@@ -24,9 +24,6 @@ const (
 	engineInterpreter = "wazero-interpreter"
 )
 
-// maxTable is the most entries that a table of a program may begin with.
-const maxTable = 1 << 20
-
 // A machine holds one compiled program and runs it for one task at a time. It
 // lives in a child.
 type machine struct {

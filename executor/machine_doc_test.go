@@ -91,7 +91,7 @@ func TestThePageHasTheLimits(t *testing.T) {
 		page += pageSection(t, n)
 	}
 	for _, want := range []string{
-		profileVersionText(), "*room*: " + number(maxTable), number(MaxEntries), number(maxNodes) + " files and directories", number(maxListed) + " entries together",
+		profileVersionText(), number(MaxEntries), number(maxNodes) + " files and directories", number(maxListed) + " entries together",
 		fmt.Sprintf("At most %d are open", maxFDs), fmt.Sprintf("More than %d are EINVAL", maxVectors), fmt.Sprintf("0 or above %d", maxSubscriptions),
 		fmt.Sprintf("at most %d bytes, names of at most %d", MaxPath, MaxName), number(clockEpoch), fmt.Sprintf("| %d | progress |", progressFD),
 		fmt.Sprintf("| %d | every call", fuelCall), fmt.Sprintf("| 1 | each %d bytes", 1<<fuelShift), fmt.Sprintf("| %d | each entry", fuelEntry),

@@ -18,26 +18,19 @@ func checkHeader(program []byte) error {
 	return nil
 }
 
-const (
-	sectionImport = 2
-	sectionTable  = 4
-)
+const sectionImport = 2
 
-// checkSections looks at what wazero does not show: imports of every kind, and
-// how large tables are. The module has been validated.
+// checkSections looks at the imports, of every kind. The module has been
+// validated.
 func checkSections(program []byte) error {
 	r := &moduleReader{b: program[8:]}
 	for len(r.b) > 0 && !r.bad {
 		id := r.byte()
 		body := &moduleReader{b: r.bytes()}
-		var err error
-		switch id {
-		case sectionImport:
-			err = checkImports(body)
-		case sectionTable:
-			err = checkTables(body)
+		if id != sectionImport {
+			continue
 		}
-		if err != nil {
+		if err := checkImports(body); err != nil {
 			return err
 		}
 	}
@@ -65,22 +58,6 @@ func importKind(kind byte) string {
 		return names[kind]
 	}
 	return "something"
-}
-
-func checkTables(r *moduleReader) error {
-	for n := r.u32(); n > 0 && !r.bad; n-- {
-		if kind := r.byte(); kind != 0x70 && kind != 0x6f { // funcref, externref
-			return &ProgramError{"it has a table of a kind that profile " + profileName + " has not"}
-		}
-		bounded := r.byte()&1 != 0
-		if r.u32() > maxTable {
-			return &ProgramError{fmt.Sprintf("it has a table of more than %d entries", maxTable)}
-		}
-		if bounded {
-			r.u32()
-		}
-	}
-	return nil
 }
 
 // A moduleReader reads the binary format. After the first fault everything

@@ -126,6 +126,12 @@ func (n *node) localSamples(c *collection) {
 	if e, ok := n.exec.(interface{ Started() uint64 }); ok {
 		c.count("muster_sandboxes_started_total", "Sandboxes started.", e.Started())
 	}
+	if e, ok := n.exec.(interface{ Loaded() (compiled, restored uint64) }); ok {
+		const programs = "Programs made ready in a sandbox."
+		compiled, restored := e.Loaded()
+		c.count("muster_programs_loaded_total", programs, compiled, "from", "compiler")
+		c.count("muster_programs_loaded_total", programs, restored, "from", "cache")
+	}
 	if kept := n.told.kept.Load(); kept > 0 {
 		c.gauge("muster_content_bytes", "Content kept, as it was counted within the last minute or two.", float64(kept))
 	}

@@ -25,7 +25,7 @@ const (
 )
 
 // ExecutorWASM and ProfileWASM name the executor and the machine profile that
-// every node has. docs/sandbox.md says what the profile fixes.
+// every node has. docs/machine.md says what the profile fixes.
 const (
 	ExecutorWASM = "wasm"
 	ProfileWASM  = "wasip1/1"

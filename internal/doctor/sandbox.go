@@ -67,6 +67,10 @@ func (s *Sandbox) turnOn(layer string) string {
 		return "Add landlock to the lsm= list of the kernel's command line and boot again; in a container, allow its system calls in the seccomp profile."
 	case "no-privileges":
 		return "Use a binary built with CGO_ENABLED=0, as the releases are."
+	case "cgroup":
+		return "Under systemd, give the daemon's service Delegate=yes and DelegateSubgroup=daemon; elsewhere run it as root, or delegate a control group to its user. Without it the daemon watches memory itself."
+	case "seccomp":
+		return "Use a kernel with CONFIG_SECCOMP_FILTER; in a container or a service, allow the system call seccomp."
 	case "rlimits":
 		return "Run the daemon where its hard limits may be lowered: look at LimitNOFILE and LimitDATA of its service."
 	}
