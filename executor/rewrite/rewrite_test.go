@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -149,12 +150,15 @@ func TestWhereNaNsAreMadeCanonical(t *testing.T) {
 		add, mul, abs, neg, lt, copysign, reinterpret, fromInt = 0xa0, 0xa2, 0x99, 0x9a, 0x63, 0xa6, 0xbd, 0xb9
 	)
 	load := []any{opI32Const, 0, 0x2b, 3, 0}
+	vload := []any{opI32Const, 0, opVector, 0, 4, 0}
+	singles, doubles := []any{vload, vload, opVector, 0xe4, 1}, []any{vload, vload, opVector, 0xf0, 1}
 	one := bytesOf(opF64Const, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f)
 	aNaN := bytesOf(opF64Const, 1, 0, 0, 0, 0, 0, 0xf0, 0x7f)
-	code := func(parts ...any) (out []any) {
+	var code func(parts ...any) (out []any)
+	code = func(parts ...any) (out []any) {
 		for _, p := range parts {
 			if list, ok := p.([]any); ok {
-				out = append(out, list...)
+				out = append(out, code(list...)...)
 			} else {
 				out = append(out, p)
 			}
@@ -193,6 +197,11 @@ func TestWhereNaNsAreMadeCanonical(t *testing.T) {
 		"a vector of sums as other floats":             {code(opLocalGet, 2, opLocalGet, 2, opVector, 0xf0, 1, opLocalGet, 3, opVector, 0xe4, 1, opDrop), []byte{1}},
 		"a vector of sums as the same floats":          {code(opLocalGet, 2, opLocalGet, 2, opVector, 0xf0, 1, opLocalGet, 3, opVector, 0xf0, 1, opDrop), nil},
 		"a vector of sums as bits":                     {code(opLocalGet, 2, opLocalGet, 2, opVector, 0xe4, 1, opVector, 77, opDrop), []byte{1}},
+		"a local that takes one that is set to loads":  {code(opLocalGet, 0, opLocalSet, 1, load, opLocalSet, 0, opLocalGet, 1, reinterpret, opDrop), nil},
+		"a vector local that takes another kind":       {code(singles, opLocalSet, 2, doubles, opLocalSet, 3, opLocalGet, 2, opLocalSet, 3), []byte{1, 2}},
+		"a vector local that takes its kind":           {code(singles, opLocalSet, 2, opLocalGet, 2, opLocalSet, 3, opLocalGet, 3, opVector, 77, opDrop), []byte{3}},
+		"a vector local without floats, as bits":       {code(opLocalGet, 2, opVector, 77, opDrop), nil},
+		"a vector local taken for another kind":        {code(singles, opLocalSet, 2, opLocalGet, 2, vload, opVector, 0xf0, 1, opDrop), []byte{1}},
 		"a vector local of two kinds of floats":        {code(opLocalGet, 3, opLocalGet, 3, opVector, 0xe4, 1, opLocalSet, 2, opLocalGet, 3, opLocalGet, 3, opVector, 0xf0, 1, opLocalSet, 2), []byte{1, 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -201,6 +210,22 @@ func TestWhereNaNsAreMadeCanonical(t *testing.T) {
 				t.Errorf("behind %x, want %x", got, c.want)
 			}
 		})
+	}
+}
+
+// However many locals a value goes through before one that also holds what was
+// loaded, its pattern is settled before it is set.
+func TestALongWayToALocalOfLoads(t *testing.T) {
+	const locals = 12
+	f64s := slices.Repeat([]valType{typeF64}, locals/2)
+	load := []any{opI32Const, 0, 0x2b, 3, 0}
+	code := append(append(slices.Clone(load), load...), 0xa0, opLocalSet, 0)
+	for i := range locals - 1 {
+		code = append(code, opLocalGet, i+1, opLocalSet, i)
+	}
+	code = append(append(code, load...), opLocalSet, locals-1)
+	if got := canonicals(t, aFunction(nil, nil, f64s, code...)); !bytes.Equal(got, []byte{0xa0}) {
+		t.Errorf("behind %x, want behind the sum", got)
 	}
 }
 
