@@ -23,7 +23,7 @@ const ruleset = rewrite.Version
 func prepare(program []byte) ([]byte, error) {
 	module, err := rewrite.Rewrite(program)
 	if err != nil {
-		return nil, &ProgramError{"not a valid WebAssembly module: " + clip(err.Error())}
+		return nil, &ProgramError{clip(err.Error())}
 	}
 	return module, nil
 }
@@ -65,7 +65,7 @@ func (m *machine) compile(ctx context.Context, program []byte) (module []byte, e
 	}
 	code, err := m.rt.CompileModule(experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0)), module)
 	if err != nil {
-		return nil, &ProgramError{"not a valid WebAssembly module: " + clip(err.Error())}
+		return nil, &ProgramError{"the engine refuses it: " + clip(err.Error())}
 	}
 	return module, m.accept(module, code)
 }

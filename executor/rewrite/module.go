@@ -92,7 +92,7 @@ func parse(b []byte) (*module, error) {
 			continue
 		}
 		if int(id) >= len(sectionOrder) {
-			r.fail(ErrMalformed, "malformed section id %d", id)
+			r.fail(ErrMalformed, "malformed section id %d (exceptions, stringref and components are not part of this machine)", id)
 			break
 		}
 		if sectionOrder[id] <= last {
@@ -159,7 +159,7 @@ func (m *module) readTypes(r *reader) {
 	m.types = make([]funcType, 0, n)
 	for range n {
 		if form := r.byte(); form != 0x60 {
-			r.fail(ErrMalformed, "malformed form of type 0x%x", form)
+			r.fail(ErrMalformed, "malformed form of type 0x%x (GC is not part of this machine)", form)
 		}
 		if r.err != nil {
 			return
@@ -238,7 +238,7 @@ func (m *module) readMemories(r *reader) {
 func (r *reader) limits() (l limits) {
 	flags := r.byte()
 	if flags > 1 {
-		r.fail(ErrMalformed, "malformed limits flags 0x%x (shared and 64-bit memories are not supported)", flags)
+		r.fail(ErrMalformed, "malformed limits flags 0x%x (threads, and shared and 64-bit memories, are not part of this machine)", flags)
 	}
 	l.bounded = flags == 1
 	if l.min = r.u32(); l.bounded {
