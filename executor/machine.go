@@ -20,6 +20,7 @@ const (
 	profileName   = "wasip1/1"
 	engineName    = "wazero"
 	engineVersion = "1.12.0"
+	enginePath    = "github.com/tetratelabs/wazero"
 	// engineInterpreter is the engine that does not compile.
 	engineInterpreter = "wazero-interpreter"
 )

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -79,10 +80,25 @@ func (w *WASM) Fingerprint(ctx context.Context) (Fingerprint, error) {
 	}
 	w.pool.keep(b)
 	w.print = &Fingerprint{
-		Name: "wasm", Profile: profileName, Engine: engineName, Version: engineVersion, Arch: runtime.GOARCH,
+		Name: "wasm", Profile: profileName, Engine: engineName, Version: engineRelease(), Arch: runtime.GOARCH,
 		Level: levelOf(b.layers), Layers: b.layers, MaxMemory: w.cfg.MaxMemory, MaxDisk: w.cfg.MaxDisk,
 	}
 	return *w.print, nil
+}
+
+// engineRelease is the engine's version. An engine that was changed is another one:
+// what it computes wrongly is not held against who runs it, nor against this one.
+func engineRelease() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return engineVersion
+	}
+	for _, dep := range info.Deps {
+		if dep.Path == enginePath && dep.Replace != nil {
+			return engineVersion + "-changed"
+		}
+	}
+	return engineVersion
 }
 
 // Check compares r with the configuration.

@@ -135,8 +135,7 @@ func OutcomeOf(a proto.Answer) Outcome {
 
 // Answered: an execution gave a result. It says whether anybody was waiting for
 // it; an answer to a settled, cancelled or unknown execution changes nothing.
-// One by another engine than was offered cannot be compared, and counts as a
-// failure.
+// One by another engine than was offered counts as a failure.
 func (j *Job) Answered(now time.Time, id proto.ExecutionID, o Outcome) bool {
 	e := j.execs[id]
 	if e == nil || !e.live() || e.task.settled != nil {
@@ -224,7 +223,7 @@ func (j *Job) failLocal(e *exec, reason proto.Reason, detail string) {
 		j.localAfter = j.now.Add(declineBackoff)
 		return
 	case proto.ReasonTimeout:
-		if !e.interpret { // which is many times slower
+		if j.wordless = j.wordless || e.interpret; !e.interpret { // which is many times slower
 			t.timedOut++
 		}
 		j.progress()

@@ -37,23 +37,24 @@ type JobConfig struct {
 	Self         proto.PeerID
 	Announcement proto.Announcement // what a task needs, and the price limit
 	Tasks        int
-	Checkers     int            // wanted for each task
-	LocalSlots   int            // tasks that the requester's sandbox can run at once; 0: it cannot
-	OwnRun       bool           // more is wanted than checkers can give: the requester runs every task, too
-	LocalOnly    bool           // nobody else is asked
-	Conflicts    []proto.PeerID // that earlier jobs of this program told of
-	Timeout      time.Duration  // of one execution; one that is silent for much longer is lost. 0: none is
-	Startup      time.Duration  // for program and input to reach a provider, before an execution can start; 0: two minutes
-	QueueTimeout time.Duration  // without progress; 0: for ever
-	Deadline     time.Time      // of the whole job; zero: none
-	Retries      int            // of one task that peers failed; 0: 24
-	Grace        time.Duration  // how long a lease that broke is asked after; 0: a minute
-	Hedge        HedgePolicy    // when a slow execution gets a backup; zero: never
-	Speeds       *Speeds        // what is known of how long executions take; nil: no hedging
-	Budget       *Budget        // of backups, for all jobs together; must be set where Speeds is
-	Kind         proto.CID      // executions of which kind the speeds are of: of like program, arguments and size of input
-	StandIn      time.Time      // not before this does an own run replace peers not met yet
-	Epoch        uint64         // of the first lease, less one; at least as high as any used before
+	Checkers     int                  // wanted for each task
+	LocalSlots   int                  // tasks that the requester's sandbox can run at once; 0: it cannot
+	OwnRun       bool                 // more is wanted than checkers can give: the requester runs every task, too
+	LocalOnly    bool                 // nobody else is asked
+	Conflicts    []proto.PeerID       // that jobs of this program told of lately
+	Odd          map[proto.PeerID]int // in how many other programs peers were told of lately
+	Timeout      time.Duration        // of one execution; one that is silent for much longer is lost. 0: none is
+	Startup      time.Duration        // for program and input to reach a provider, before an execution can start; 0: two minutes
+	QueueTimeout time.Duration        // without progress; 0: for ever
+	Deadline     time.Time            // of the whole job; zero: none
+	Retries      int                  // of one task that peers failed; 0: 24
+	Grace        time.Duration        // how long a lease that broke is asked after; 0: a minute
+	Hedge        HedgePolicy          // when a slow execution gets a backup; zero: never
+	Speeds       *Speeds              // what is known of how long executions take; nil: no hedging
+	Budget       *Budget              // of backups, for all jobs together; must be set where Speeds is
+	Kind         proto.CID            // executions of which kind the speeds are of: of like program, arguments and size of input
+	StandIn      time.Time            // not before this does an own run replace peers not met yet
+	Epoch        uint64               // of the first lease, less one; at least as high as any used before
 	Rand         *rand.Rand
 }
 
@@ -90,7 +91,8 @@ type Job struct {
 	reason string
 	since  time.Time // of the last progress
 
-	conflicts []proto.PeerID // that differed in this program, with nothing proven; at most frozenAt
+	conflicts []proto.PeerID // that differed in this program
+	wordless  bool           // the interpreter takes too long for it
 
 	stepped  time.Time     // the last step
 	underWay bool          // executions or fetches were, after that step
@@ -142,7 +144,7 @@ func NewJob(now time.Time, cfg JobConfig) *Job {
 	if cfg.Startup == 0 {
 		j.cfg.Startup = defaultStartup
 	}
-	j.conflicts = append(j.conflicts, cfg.Conflicts[:min(len(cfg.Conflicts), frozenAt)]...)
+	j.conflicts = append(j.conflicts, cfg.Conflicts[:min(len(cfg.Conflicts), MaxConflicts)]...)
 	if cfg.Retries == 0 {
 		j.cfg.Retries = taskTries
 	}

@@ -121,9 +121,8 @@ func (j *Job) settleAgreed(t *task, answers []*exec) {
 	j.settle(t, s)
 }
 
-// A hearing is how the answers to a task compare with the requester's own run. An
-// answer that differs is wrong if its engine got the task right elsewhere, in the
-// requester's run or a peer's; else the engine may be at fault.
+// A hearing is how the answers to a task compare with the requester's own run.
+// With another engine than its own nothing is proven.
 type hearing struct {
 	own           *exec // the requester's first run
 	word          *exec // its run on the interpreter, which decides; nil: there was none
@@ -142,18 +141,13 @@ func hear(answers []*exec) (h hearing) {
 		}
 	}
 	own := h.own.outcome
-	right := map[proto.Engine]bool{own.Engine: true}
-	for _, e := range answers {
-		same := e.outcome.result() == own.result()
-		right[e.outcome.Engine] = right[e.outcome.Engine] || same
-		if !e.local && same && e.state != ExecLost {
-			h.agreed = append(h.agreed, e)
-		}
-	}
 	for _, e := range answers {
 		switch {
-		case e.local || e.outcome.result() == own.result():
-		case right[e.outcome.Engine]:
+		case e.local:
+		case e.outcome.result() == own.result() && e.state == ExecLost:
+		case e.outcome.result() == own.result():
+			h.agreed = append(h.agreed, e)
+		case e.outcome.Engine == own.Engine:
 			h.wrong = append(h.wrong, e)
 		default:
 			h.other = append(h.other, e)
@@ -166,15 +160,21 @@ func hear(answers []*exec) (h hearing) {
 // requester.
 func (h hearing) alone() bool { return len(h.wrong) > 0 && len(h.agreed) == 0 }
 
+// alike tells that two who would be blamed say the same: liars that know each
+// other, or an engine.
+func (h hearing) alike() bool {
+	return slices.ContainsFunc(h.wrong, func(e *exec) bool { return e != h.wrong[0] && e.outcome.result() == h.wrong[0].outcome.result() })
+}
+
 // judgeByOwn: the requester ran the task itself. Where an engine may be at fault,
 // its own too, it runs the task once more, on the interpreter, before anybody is
-// blamed: where answers are of another engine, where nobody agrees with it, and
-// where the program was in doubt before.
+// blamed: where answers are of another engine, where nobody agrees with it, where
+// those that differ say the same, and where the program was in doubt before.
 func (j *Job) judgeByOwn(t *task, answers []*exec) {
 	h := hear(answers)
-	doubt := h.alone() || len(h.other) > 0 || len(h.wrong) > 0 && len(j.conflicts) > 0
+	doubt := h.alone() || h.alike() || len(h.other) > 0 || len(h.wrong) > 0 && len(j.conflicts) > 0
 	switch {
-	case doubt && h.word == nil && j.canOwn(t):
+	case doubt && h.word == nil && !j.wordless && j.canOwn(t):
 		j.wantOwn(t)
 	case h.word != nil && h.word.outcome.result() != h.own.outcome.result():
 		j.judgeByWord(t, h, answers)
@@ -188,8 +188,10 @@ func (j *Job) judgeByOwn(t *task, answers []*exec) {
 
 // judgeByWord: the requester's compiler and its interpreter differ, so one of
 // them has a bug, or the machine is at fault. The interpreter is believed where a
-// peer says the same; nobody is blamed.
+// peer says the same; nobody is blamed, nor later for this program without the
+// interpreter.
 func (j *Job) judgeByWord(t *task, h hearing, answers []*exec) {
+	j.inDoubt(j.cfg.Self)
 	var agreed []*exec
 	for _, e := range answers {
 		switch same := e.outcome.result() == h.word.outcome.result(); {
@@ -198,9 +200,6 @@ func (j *Job) judgeByWord(t *task, h hearing, answers []*exec) {
 			agreed = append(agreed, e)
 		case !same:
 			e.detail = fmt.Sprintf("differs from the interpreter (engine %s); nobody is blamed", e.outcome.Engine)
-		}
-		if !e.local && e.outcome.result() != h.own.outcome.result() {
-			j.inDoubt(e.from)
 		}
 	}
 	if len(agreed) == 0 {
@@ -211,6 +210,11 @@ func (j *Job) judgeByWord(t *task, h hearing, answers []*exec) {
 		return
 	}
 	right := h.word.outcome
+	for _, e := range answers {
+		if !e.local && e.outcome.result() != right.result() {
+			e.state = ExecFailed
+		}
+	}
 	for _, e := range agreed {
 		j.evidence(e, EvidenceChecked, right.Output)
 	}
@@ -222,28 +226,30 @@ func (j *Job) judgeByWord(t *task, h hearing, answers []*exec) {
 
 // settleByOwn: what the requester got is right, and whoever answered
 // differently with the same engine is proven wrong, unless too many did so with
-// this program: then its engine is suspected.
+// this program: then its engine is suspected. Nobody is paid for what is not
+// right, proven or not.
 func (j *Job) settleByOwn(t *task, h hearing) {
 	right := h.own.outcome.Output
 	for _, e := range h.agreed {
 		j.evidence(e, EvidenceChecked, right)
 	}
-	for _, e := range h.other {
-		j.inDoubt(e.from)
-		e.detail = fmt.Sprintf("differs from the requester's own run; nothing is proven (engine %s, own %s)", e.outcome.Engine, h.own.outcome.Engine)
-		if h.word != nil && e.outcome.Engine != h.own.outcome.Engine { // of no use for this program, for whatever reason
-			e.from.unlike = true
-			j.evidence(e, EvidenceFailed, proto.CID{})
-		}
-	}
 	frozen := len(j.conflicts) >= frozenAt
+	for _, e := range h.other {
+		if j.cfg.Odd[e.peer]+1 >= oddPrograms && h.word != nil {
+			e.detail = fmt.Sprintf("differs from the requester, and did so in %d other programs: its machine is at fault, or it lies", j.cfg.Odd[e.peer])
+			j.proveWrong(e, right)
+			continue
+		}
+		e.detail = fmt.Sprintf("differs from the requester's own run; nothing is proven (engine %s, own %s)", e.outcome.Engine, h.own.outcome.Engine)
+		j.setAside(e, h.word != nil || len(h.agreed) > 0)
+	}
 	for _, e := range h.wrong {
 		if e.detail = h.own.outcome.differs(e.outcome); frozen {
 			e.detail += "; not held against it, for " + frozenText
+			j.setAside(e, true)
 			continue
 		}
-		e.state = ExecWrong
-		j.evidence(e, EvidenceWrong, right)
+		j.proveWrong(e, right)
 	}
 	how := h.how()
 	if frozen && len(h.wrong) > 0 {
@@ -253,32 +259,51 @@ func (j *Job) settleByOwn(t *task, h hearing) {
 		State: TaskVerified, How: how, Own: true, Checkers: max(len(h.agreed)-1, 0),
 		Output: right, Outcome: h.own.outcome, Winner: h.own.id,
 	})
-	for _, e := range h.wrong {
-		if !frozen && !e.from.wrong {
-			e.from.wrong = true
-			j.shun(e.from, "its provider was proven wrong")
-		}
-	}
-	for _, e := range h.other {
-		if e.from.unlike {
-			j.shun(e.from, unlikeText)
+	for _, e := range append(h.wrong, h.other...) {
+		if e.from.shunned() {
+			j.shun(e.from)
 		}
 	}
 }
 
-const unlikeText = "its engine gives another result for this program than the interpreter does"
+// proveWrong blames an execution's peer.
+func (j *Job) proveWrong(e *exec, right proto.CID) {
+	j.inDoubt(e.peer)
+	e.state, e.from.wrong = ExecWrong, true
+	j.evidence(e, EvidenceWrong, right)
+}
 
-// Where so many peers differed from the requester in a program, and nothing was
-// proven, its engine is suspected, and nobody is blamed for that program.
-const frozenAt = 3
+// setAside: an answer is not right, and its peer is not blamed. Where it is known
+// to be not right, and not just another, the peer is of no use for this program.
+func (j *Job) setAside(e *exec, known bool) {
+	j.inDoubt(e.peer)
+	e.state = ExecFailed
+	if known {
+		e.from.unlike = true
+		j.evidence(e, EvidenceFailed, proto.CID{})
+	}
+}
 
-var frozenText = fmt.Sprintf("%d peers have differed in this program without proof: a bug of an engine is likelier than as many liars", frozenAt)
+const unlikeText = "its results of this program differ from the requester's"
 
-// inDoubt notes that a peer differed in this program and that nothing is proven.
-func (j *Job) inDoubt(p *peer) {
-	if len(j.conflicts) < frozenAt && !slices.Contains(j.conflicts, p.ID) {
-		j.conflicts = append(j.conflicts, p.ID)
-		j.out.Conflicts = append(j.out.Conflicts, p.ID)
+// Where so many peers differed from the requester in a program, its engine is
+// suspected, and nobody is blamed for that program. Who differed in so many
+// programs, each time with nothing proven, is to blame all the same.
+const (
+	MaxConflicts = 16 // peers that are told of, for each program
+
+	frozenAt    = 3
+	oddPrograms = 3
+)
+
+var frozenText = fmt.Sprintf("%d peers differed in this program: a bug of an engine is likelier than as many liars", frozenAt)
+
+// inDoubt notes that a peer, or the requester's own engine, differed in this
+// program.
+func (j *Job) inDoubt(p proto.PeerID) {
+	if len(j.conflicts) < MaxConflicts && !slices.Contains(j.conflicts, p) {
+		j.conflicts = append(j.conflicts, p)
+		j.out.Conflicts = append(j.out.Conflicts, p)
 	}
 }
 
@@ -290,9 +315,13 @@ func (o Outcome) differs(from Outcome) string {
 	return "the requester's own run gave another result"
 }
 
-// shun ends all dealings with a peer that was proven wrong, or unlike the others.
-// What it answered elsewhere can speak against it, and counts for nothing.
-func (j *Job) shun(p *peer, why string) {
+// shun ends all dealings with a peer that was proven wrong, or set aside. What it
+// answered elsewhere can speak against it, and counts for nothing.
+func (j *Job) shun(p *peer) {
+	why := unlikeText
+	if p.wrong {
+		why = "its provider was proven wrong"
+	}
 	if l := p.lease; l != nil {
 		for _, e := range slices.Clone(l.live) {
 			j.cancel(e)
@@ -308,16 +337,18 @@ func (j *Job) shun(p *peer, why string) {
 }
 
 func (h hearing) how() string {
-	agreed, wrong := len(h.agreed), len(h.wrong)
+	agreed, wrong, other := len(h.agreed), len(h.wrong), len(h.other)
 	switch {
 	case h.own.role == RoleLocal:
 		return "run here"
 	case wrong > 0:
-		return fmt.Sprintf("settled by the requester's own run: %d of %d answers were wrong", wrong, agreed+wrong)
-	case agreed == 0 && len(h.other) == 0:
+		return fmt.Sprintf("settled by the requester's own run: %d of %d answers were wrong", wrong, agreed+wrong+other)
+	case agreed == 0 && other == 0:
 		return "the requester's own run alone"
 	case agreed == 0:
 		return "the requester's own run alone; those that differ may have a faulty engine: nobody is blamed"
+	case other > 0:
+		return fmt.Sprintf("%s; of %d answers %d differed, which may have a faulty engine", howAgreed(agreed-1, true), agreed+other, other)
 	}
 	return howAgreed(agreed-1, true)
 }

@@ -116,17 +116,13 @@ func TestConflicts(t *testing.T) {
 		s.step(0)
 		s.wantTask(0, TaskVerified, "own run alone; those that differ may have a faulty engine: nobody is blamed")
 		s.wantNobodyBlamed()
-		for _, id := range []proto.PeerID{p1, p2} {
-			s.wantEvidence(id, EvidenceFailed, 1)
-			if p := s.j.byID[id]; !p.distrusted() || p.wrong {
-				t.Errorf("of %s: distrusted %t, proven wrong %t", id.Short(), p.distrusted(), p.wrong)
-			}
-		}
+		s.wantSetAside(p1)
+		s.wantSetAside(p2)
 		if got := s.all.Conflicts; len(got) != 2 || got[0] == got[1] {
 			t.Errorf("conflicts %v, want both peers", got)
 		}
 	})
-	t.Run("with another engine are proof where that engine got it right elsewhere", func(t *testing.T) {
+	t.Run("with another engine are no proof though others name it and are right", func(t *testing.T) {
 		s := newScript(t, 1, 2, localSlots(1))
 		s.step(0)
 		for _, id := range []proto.PeerID{p1, p2, p3} {
@@ -144,8 +140,33 @@ func TestConflicts(t *testing.T) {
 		s.step(0)
 		s.answer(0, self, "right")
 		s.step(0)
-		s.wantTask(0, TaskVerified, "1 of 3 answers were wrong")
-		s.wantEvidence(p3, EvidenceWrong, 1)
+		s.answerOn(engineWord, "right")
+		s.step(0)
+		s.wantTask(0, TaskVerified, "agreed; of 3 answers 1 differed, which may have a faulty engine")
+		s.wantNobodyBlamed()
+		s.wantSetAside(p3)
+	})
+	t.Run("in another program again and again are to blame whatever the engine", func(t *testing.T) {
+		for programs, want := range map[int]EvidenceKind{oddPrograms - 2: EvidenceFailed, oddPrograms - 1: EvidenceWrong} {
+			s := newScript(t, 1, 1, localSlots(1), func(c *JobConfig) { c.Odd = map[proto.PeerID]int{p2: programs} })
+			s.step(0)
+			s.appear(p2, func(c *Candidate) { c.Engine = engine2 })
+			s.bid(p1, 1, 0)
+			s.bid(p2, 1, 0)
+			s.step(0)
+			s.accept()
+			s.answer(0, p1, "right")
+			lie := says("lie")
+			lie.Engine = engine2
+			s.j.Answered(s.now, s.must(0, p2), lie)
+			s.j.Held(s.now, 0, lie.Output)
+			s.step(0)
+			s.answer(0, self, "right")
+			s.step(0)
+			s.answerOn(engineWord, "right")
+			s.step(0)
+			s.wantEvidence(p2, want, 1)
+		}
 	})
 	t.Run("in fuel alone are settled like any others", func(t *testing.T) {
 		s := newScript(t, 1, 1, localSlots(1))
@@ -288,6 +309,21 @@ func (s *script) answerOn(e proto.Engine, text string) {
 
 var engineWord = proto.Engine{Name: "e-interpreter", Version: "1", Arch: "amd64"}
 
+// wantSetAside wants that nothing was proven of a peer, and that it gets nothing
+// for its one answer and no more of the job.
+func (s *script) wantSetAside(id proto.PeerID) {
+	s.Helper()
+	s.wantEvidence(id, EvidenceFailed, 1)
+	if p := s.j.byID[id]; !p.distrusted() || p.wrong {
+		s.Errorf("of %s: distrusted %t, proven wrong %t", id.Short(), p.distrusted(), p.wrong)
+	}
+	for _, e := range s.j.Task(0).Executions {
+		if e.Peer == id && e.State == ExecAnswered {
+			s.Errorf("the answer of %s counts", id.Short())
+		}
+	}
+}
+
 func (s *script) wantNobodyBlamed() {
 	s.Helper()
 	if i := slices.IndexFunc(s.all.Evidence, func(e Evidence) bool { return e.Kind == EvidenceWrong }); i >= 0 {
@@ -348,6 +384,50 @@ func TestTheInterpreterDecidesWhereAnEngineMayBeAtFault(t *testing.T) {
 			t.Errorf("%d own runs, want 1", n)
 		}
 	})
+	t.Run("but where two who differ say the same", func(t *testing.T) {
+		s := newScript(t, 1, 2, localSlots(1))
+		s.step(0)
+		s.bids(3, 1)
+		s.step(0)
+		s.accept()
+		for id, text := range map[proto.PeerID]string{p1: "right", p2: "lie", p3: "lie"} {
+			o := says(text)
+			s.j.Answered(s.now, s.must(0, id), o)
+			s.j.Held(s.now, 0, o.Output)
+		}
+		s.step(0)
+		s.answer(0, self, "right")
+		s.step(0)
+		s.wantTask(0, TaskChecking, "")
+		s.answerOn(engineWord, "right")
+		s.step(0)
+		s.wantTask(0, TaskVerified, "2 of 3 answers were wrong")
+		s.wantEvidence(p2, EvidenceWrong, 1)
+	})
+	t.Run("and where it took too long, who differs from others too is set aside", func(t *testing.T) {
+		s := newScript(t, 1, 1, localSlots(1))
+		s.step(0)
+		s.bid(p1, 1, 0)
+		s.appear(p2, func(c *Candidate) { c.Engine = engine2 })
+		s.bid(p2, 1, 0)
+		s.step(0)
+		s.accept()
+		s.answer(0, p1, "right")
+		lie := says("lie")
+		lie.Engine = engine2
+		s.j.Answered(s.now, s.must(0, p2), lie)
+		s.j.Held(s.now, 0, lie.Output)
+		s.step(0)
+		s.answer(0, self, "right")
+		s.step(0)
+		s.fail(0, self, proto.ReasonTimeout)
+		s.step(0)
+		s.wantTask(0, TaskVerified, "agreed; of 2 answers 1 differed")
+		s.wantSetAside(p2)
+		if !s.j.wordless {
+			t.Error("the interpreter will be asked again, for as long")
+		}
+	})
 	t.Run("unless somebody differed in the program before", func(t *testing.T) {
 		s := conflict(t, localSlots(1), func(c *JobConfig) { c.Conflicts = []proto.PeerID{peerN(77)} })
 		s.answer(0, self, "right")
@@ -366,8 +446,9 @@ func TestTheInterpreterDecidesWhereAnEngineMayBeAtFault(t *testing.T) {
 		s.step(0)
 		s.answerOn(engineWord, "right")
 		s.step(0)
-		s.wantTask(0, TaskVerified, "nobody is blamed, for 3 peers have differed in this program without proof")
+		s.wantTask(0, TaskVerified, "nobody is blamed, for 3 peers differed in this program")
 		s.wantNobodyBlamed()
+		s.wantSetAside(p2)
 		s.wantEvidence(p1, EvidenceChecked, 1)
 	})
 }

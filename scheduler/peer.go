@@ -118,6 +118,9 @@ func (j *Job) peer(id proto.PeerID) *peer {
 		return nil
 	}
 	p := &peer{Candidate: Candidate{ID: id}}
+	// Who differed in an earlier job of this program is of no use for it, unless
+	// that was for a fault of the requester's own engine.
+	p.unlike = slices.Contains(j.cfg.Conflicts, id) && !slices.Contains(j.cfg.Conflicts, j.cfg.Self)
 	j.byID[id] = p
 	j.peers = append(j.peers, p)
 	return p

@@ -290,8 +290,8 @@ type Actions struct {
 	Local    []RunLocal
 	Fetch    []Fetch
 	Cancel   []Cancel
-	// Conflicts are peers that differed from this node in the program, with nothing
-	// proven. Those of a program's jobs are kept for its next; see [JobConfig].
+	// Conflicts are peers that differed from this node in the program, and the
+	// requester itself where its own engine is at fault. Those of a program's jobs are kept for its next; see [JobConfig].
 	Conflicts []proto.PeerID
 	Close     []proto.LeaseID
 	Attach    []Attach

@@ -1,101 +1,108 @@
 package requester
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/mustermesh/muster/internal/store"
 	"github.com/mustermesh/muster/proto"
+	"github.com/mustermesh/muster/scheduler"
 )
 
-// conflictsKey holds the programs in which peers differed from this node with
-// nothing proven. docs/storage.md.
+// conflictsKey holds the programs in which peers differed from this node lately.
+// docs/storage.md.
 const (
-	conflictsKey = "s/conflicts"
-	maxDoubted   = 256 // programs; the oldest are forgotten first
+	conflictsKey     = "s/conflicts"
+	conflictsVersion = 1
+	maxDoubted       = 256            // programs; the oldest are forgotten first
+	doubtFor         = 24 * time.Hour // since the last of them differed
 )
 
-// A doubted is a program in which peers differed, and who they were.
+// doubts is the record of them.
+type doubts struct {
+	Version  int       `json:"version"`
+	Programs []doubted `json:"programs"` // the oldest first
+}
+
+// A doubted is a program in which peers differed, who they were, and when the
+// last of them did.
 type doubted struct {
 	Program proto.CID      `json:"program"`
 	Peers   []proto.PeerID `json:"peers"`
+	Ms      int64          `json:"time_ms"`
 }
+
+func (d doubted) fresh(now time.Time) bool { return now.Before(time.UnixMilli(d.Ms).Add(doubtFor)) }
 
 // conflicts remembers them from one job to the next. Safe for concurrent use.
 type conflicts struct {
-	mu    sync.Mutex // guards all below
-	list  []doubted  // the oldest first
-	dirty bool
+	mu   sync.Mutex // guards all below
+	list []doubted  // the oldest first
 }
 
-// of gives the peers that differed in a program.
-func (c *conflicts) of(program proto.CID) []proto.PeerID {
+// of gives the peers that differed in a program, and in how many other programs
+// each peer did.
+func (c *conflicts) of(program proto.CID, now time.Time) (peers []proto.PeerID, odd map[proto.PeerID]int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	odd = make(map[proto.PeerID]int)
 	for _, d := range c.list {
-		if d.Program == program {
-			return slices.Clone(d.Peers)
+		switch {
+		case !d.fresh(now):
+		case d.Program == program:
+			peers = slices.Clone(d.Peers)
+		default:
+			for _, p := range d.Peers {
+				odd[p]++
+			}
 		}
 	}
-	return nil
+	return peers, odd
 }
 
-// add notes peers that differed in a program.
-func (c *conflicts) add(program proto.CID, peers []proto.PeerID) {
-	if len(peers) == 0 {
-		return
-	}
+// add notes peers that differed in a program, and gives the record to be written.
+func (c *conflicts) add(program proto.CID, peers []proto.PeerID, now time.Time) (record []byte, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i := slices.IndexFunc(c.list, func(d doubted) bool { return d.Program == program })
-	if i < 0 {
-		if len(c.list) >= maxDoubted {
-			c.list = slices.Delete(c.list, 0, 1)
+	next := doubted{Program: program}
+	c.list = slices.DeleteFunc(c.list, func(d doubted) bool {
+		if d.Program == program && d.fresh(now) {
+			next.Peers = d.Peers
 		}
-		i = len(c.list)
-		c.list = append(c.list, doubted{Program: program})
-	}
+		return d.Program == program || !d.fresh(now)
+	})
 	for _, p := range peers {
-		if d := &c.list[i]; !slices.Contains(d.Peers, p) {
-			d.Peers = append(d.Peers, p)
+		if !slices.Contains(next.Peers, p) && len(next.Peers) < scheduler.MaxConflicts {
+			next.Peers = append(next.Peers, p)
 		}
 	}
-	c.dirty = true
+	next.Ms = now.UnixMilli()
+	if c.list = append(c.list, next); len(c.list) > maxDoubted {
+		c.list = slices.Delete(c.list, 0, 1)
+	}
+	return json.Marshal(doubts{conflictsVersion, c.list})
 }
 
 // loadConflicts reads what earlier runs noted; what cannot be read is forgotten.
 func (r *Requester) loadConflicts() {
 	v, err := r.db.Get([]byte(conflictsKey))
+	if errors.Is(err, store.ErrNotFound) {
+		return
+	}
+	var d doubts
 	if err == nil {
-		err = json.Unmarshal(v, &r.conflicts.list)
+		err = json.Unmarshal(v, &d)
 	}
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	if err == nil && d.Version != conflictsVersion {
+		err = fmt.Errorf("version %d, not %d", d.Version, conflictsVersion)
+	}
+	if err != nil {
 		r.Log.Warn("in which programs peers differed is forgotten", "err", err)
+		return
 	}
-}
-
-// saveConflicts writes what was noted. That the disk is full ends nothing: it is
-// tried again.
-func (r *Requester) saveConflicts(ctx context.Context) error {
-	r.conflicts.mu.Lock()
-	dirty := r.conflicts.dirty
-	v, err := json.Marshal(r.conflicts.list)
-	r.conflicts.dirty = false
-	r.conflicts.mu.Unlock()
-	if err != nil || !dirty {
-		return err
-	}
-	var b store.Batch
-	b.Put([]byte(conflictsKey), v)
-	if err = r.db.Commit(ctx, &b, store.Lazy); errors.Is(err, store.ErrDiskFull) {
-		r.Log.Error("in which programs peers differed is not saved; tried again", "err", err)
-		r.conflicts.mu.Lock()
-		r.conflicts.dirty = true
-		r.conflicts.mu.Unlock()
-		return nil
-	}
-	return err
+	r.conflicts.list = d.Programs
 }

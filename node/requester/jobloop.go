@@ -61,10 +61,11 @@ func (j *Job) setPhase() error {
 		return err
 	}
 	now := j.r.Now()
+	conflicts, odd := j.r.conflicts.of(j.prog.Code, now)
 	j.core = scheduler.NewJob(now, scheduler.JobConfig{
 		Self: j.r.Self, Announcement: j.r.announcement(j, j.prog, len(j.tasks), 1), Tasks: len(j.tasks),
 		Checkers: trust.Checkers(j.spec.Confidence), OwnRun: j.spec.Confidence > trust.Reached(trust.MaxCheckers), LocalSlots: j.localSlots(), LocalOnly: j.record.Local,
-		Conflicts: j.r.conflicts.of(j.prog.Code), Timeout: j.prog.Timeout, Startup: j.startup(), QueueTimeout: j.spec.QueueTimeout, StandIn: j.r.standIn,
+		Conflicts: conflicts, Odd: odd, Timeout: j.prog.Timeout, Startup: j.startup(), QueueTimeout: j.spec.QueueTimeout, StandIn: j.r.standIn,
 		Epoch: epochOf(j.progress.Run, j.phase), Rand: newRand(), Grace: j.r.grace,
 		Hedge: j.r.hedge, Speeds: j.r.speeds, Budget: j.r.budget, Kind: j.kind(),
 		Deadline: j.deadline(), Retries: tries(j.spec.Retries),
@@ -239,7 +240,6 @@ func (j *Job) act(a scheduler.Actions) {
 	for _, l := range a.Local {
 		j.runLocal(l)
 	}
-	j.r.conflicts.add(j.prog.Code, a.Conflicts)
 	for _, f := range a.Fetch {
 		j.fetch(f)
 	}
@@ -280,6 +280,9 @@ func (j *Job) commit(a scheduler.Actions) error {
 	}
 	j.note(a)
 	j.discard(a)
+	if err := j.noteConflicts(a.Conflicts); err != nil {
+		return err
+	}
 	due := j.receipts(a.Settled)
 	if final && !j.midway(state) {
 		if err := j.keepExplanation(); err != nil {
@@ -311,6 +314,19 @@ func (j *Job) commit(a scheduler.Actions) error {
 	}
 	j.hush(views)
 	j.tell(update{tasks: views, phase: j.phase})
+	return nil
+}
+
+// noteConflicts has the next write take along who differed in the job's program.
+func (j *Job) noteConflicts(peers []proto.PeerID) error {
+	if len(peers) == 0 {
+		return nil
+	}
+	v, err := j.r.conflicts.add(j.prog.Code, peers, j.r.Now())
+	if err != nil {
+		return err
+	}
+	j.puts = append(j.puts, record{[]byte(conflictsKey), v})
 	return nil
 }
 

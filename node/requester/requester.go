@@ -147,9 +147,9 @@ func (r *Requester) Run(ctx context.Context) error {
 		for {
 			select {
 			case <-ctx.Done():
-				return errors.Join(r.saveSpeeds(context.WithoutCancel(ctx)), r.saveConflicts(context.WithoutCancel(ctx)))
+				return r.saveSpeeds(context.WithoutCancel(ctx))
 			case <-tick.C:
-				if err := errors.Join(r.saveSpeeds(ctx), r.saveConflicts(ctx)); err != nil {
+				if err := r.saveSpeeds(ctx); err != nil {
 					return err
 				}
 			case j := <-r.starts:
