@@ -262,7 +262,7 @@ func testBadPrograms(t *testing.T, x Executor) {
 		{"nothing", "not WebAssembly", nil},
 		{"a component", "component", []byte("\x00asm\x0d\x00\x01\x00rest")},
 		{"another version", "unknown version", []byte("\x00asm\x07\x00\x00\x00")},
-		{"cut off", "not a valid", noop[:len(noop)-5]},
+		{"cut off", "not WebAssembly: unexpected end", noop[:len(noop)-5]},
 		{"an unknown import", `"launch" of module "env"`, read(t, "badimport")},
 		{"a library", "_start", read(t, "library")},
 		{"too large", "65 more", nil},

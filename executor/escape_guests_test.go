@@ -89,14 +89,30 @@ func stackBombs() []escape {
 	started.add(0)
 	started.add(0, opCall, 1)
 	started.add(0)
-	return []escape{
+	list := []escape{
 		{name: "recursion without end", ends: endTrapped, module: endless.module()},
 		{name: "recursion with 10,000 locals", ends: endTrapped, module: wide.module()},
 		{name: "recursion with 900 parameters", ends: endTrapped, module: many.module()},
 		{name: "recursion through a table", ends: endTrapped, module: mutual.module()},
 		{name: "recursion before the start", ends: endTrapped, module: started.module()},
 	}
+	for _, e := range list {
+		e.name, e.change = e.name+", interpreted", func(k *Task) { k.Interpret = true }
+		list = append(list, e)
+	}
+	return list
 }
+
+// manyLeaves calls a function that calls nobody so often, in a straight line: what
+// it costs grows with the square of the module.
+func manyLeaves(calls int) []byte {
+	m := &modText{}
+	m.add(0, bytes.Repeat(text(opCall, 1), calls))
+	m.add(0, bytes.Repeat(text(i64(1), i64(3), opI64DivU, opDrop), calls))
+	return m.module()
+}
+
+const opI64DivU = 0x80
 
 func tableBombs() []escape {
 	withTable := func(table []byte, code ...any) []byte {
@@ -200,6 +216,7 @@ func endless() []escape {
 		{name: "a loop without end before the start", ends: endTimeout, module: start.module(), change: deadline},
 		{name: "a loop of calls without end", ends: endTimeout, module: always("sched_yield"), change: deadline},
 		{name: "sleep without end", ends: endFuel, module: sleep.module()},
+		{name: "costly leaves in a straight line", ends: endFuel, module: manyLeaves(50_000), change: func(k *Task) { k.Limits.Fuel = 300_000 }},
 		{name: "one sleep of 292 years", ends: endFuel, module: once.module()},
 		{name: "stdout without end", ends: endTimeout, module: flood(1), change: deadline},
 		{name: "stderr without end", ends: endTimeout, module: flood(2), change: deadline},

@@ -43,9 +43,13 @@ func clip(s string) string {
 	return strings.ToValidUTF8(s[:min(len(s), 500)], "")
 }
 
+// mostMemory is what a program may have, whatever its limit: with a page more,
+// wazero's compiler takes its length, of 32 bits, for zero.
+const mostMemory = 65_535 * pageSize
+
 // run runs the program to its end within h. Its error is ours, not the guest's.
 func (m *machine) run(ctx context.Context, h *host, memory uint64) (done, error) {
-	memory -= memory % pageSize
+	memory = min(memory-memory%pageSize, mostMemory)
 	if m.min > memory {
 		return trapped(trapMemory), nil
 	}

@@ -11,8 +11,7 @@ import (
 	"github.com/mustermesh/muster/executor/rewrite"
 )
 
-// runPage runs a module on the machine that docs/machine.md describes. Where
-// calls go deep it has to be compiled.
+// runPage runs a module on the machine that docs/machine.md describes.
 func runPage(t *testing.T, module []byte, fuel uint64, interpret bool) done {
 	t.Helper()
 	open := bareMachine
@@ -278,17 +277,18 @@ func TestThePagesStack(t *testing.T) {
 	if !strings.Contains(page, fmt.Sprintf("%d slots all free", rewrite.StackSlots)) {
 		t.Errorf("the page does not say that there are %d slots", rewrite.StackSlots)
 	}
+	const bare = 32
 	padding := strings.Repeat("\x01", 128-4) // with which a body has 128 bytes
 	for name, c := range map[string]struct {
 		code        string
 		frame, cost uint64
 	}{
-		"nothing but a call":      {"\x10\x00", 8, 4},
-		"three operands":          {zero32 + zero32 + zero32 + drop + drop + drop + "\x10\x00", 8 + 3, 7},
-		"a vector":                {lanes + drop + "\x10\x00", 8 + 2, 6},
-		"operands nobody reaches": {"\x10\x00\x0f" + zero32 + zero32 + drop + drop, 8 + 2, 5},
-		"128 bytes":               {padding + "\x10\x00", 8 + 1, 4},
-		"127 bytes":               {padding[1:] + "\x10\x00", 8, 4},
+		"nothing but a call":      {"\x10\x00", bare, 4},
+		"three operands":          {zero32 + zero32 + zero32 + drop + drop + drop + "\x10\x00", bare + 3, 7},
+		"a vector":                {lanes + drop + "\x10\x00", bare + 2, 6},
+		"operands nobody reaches": {"\x10\x00\x0f" + zero32 + zero32 + drop + drop, bare + 2, 5},
+		"128 bytes":               {padding + "\x10\x00", bare + 1, 4},
+		"127 bytes":               {padding[1:] + "\x10\x00", bare, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			wantOverflow(t, costModule(c.code), (rewrite.StackSlots/c.frame+1)*c.cost)
@@ -298,22 +298,25 @@ func TestThePagesStack(t *testing.T) {
 
 func wantOverflow(t *testing.T, module []byte, fuel uint64) {
 	t.Helper()
-	d := runPage(t, module, 0, false)
-	if d.outcome != Trapped || Traps[d.trap] != trapStack || d.fuel != fuel {
-		t.Errorf("got %v %d after %d units, want an overflow after %d", d.outcome, d.trap, d.fuel, fuel)
+	deepen()
+	for _, interpret := range []bool{false, true} {
+		d := runPage(t, module, 0, interpret)
+		if d.outcome != Trapped || Traps[d.trap] != trapStack || d.fuel != fuel {
+			t.Errorf("interpreted %t: got %v %d after %d units, want an overflow after %d", interpret, d.outcome, d.trap, d.fuel, fuel)
+		}
 	}
 }
 
-// TestThePagesLeaves has each level of a recursion, of 8 slots, call a function
+// TestThePagesLeaves has each level of a recursion, of 32 slots, call a function
 // that calls nobody.
 func TestThePagesLeaves(t *testing.T) {
 	again := "\x10\x01\x10\x00"
 	leaf := func(operands int) string { return strings.Repeat(zero32, operands) + strings.Repeat(drop, operands) }
-	// 400 operands are a frame of 8 + 400 + 1202/128 slots, which is free.
-	wantOverflow(t, costModule(again, leaf(400)), rewrite.StackSlots/8*(8+400)+8)
-	// 600 are one of 8 + 600 + 1802/128, which have to be left.
-	const frame = 8 + 600 + 1802/128
-	levels := (rewrite.StackSlots-frame)/8 + 1
+	// 400 operands are a frame of 32 + 400 + 1202/128 slots, which is free.
+	wantOverflow(t, costModule(again, leaf(400)), rewrite.StackSlots/32*(8+400)+8)
+	// 600 are one of 32 + 600 + 1802/128, which have to be left.
+	const frame = 32 + 600 + 1802/128
+	levels := (rewrite.StackSlots-frame)/32 + 1
 	wantOverflow(t, costModule(again, leaf(600)), uint64(levels)*(8+600))
 }
 

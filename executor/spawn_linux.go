@@ -16,13 +16,18 @@ import (
 type spawner struct {
 	mu     sync.Mutex
 	jobs   chan func() // nil until the first start
+	closed bool
 	idle   sync.WaitGroup
 	groups groups
 }
 
 // do runs f on the spawner's thread, and starts that if it is not there.
-func (s *spawner) do(f func()) {
+func (s *spawner) do(f func() error) (err error) {
 	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ErrClosed
+	}
 	if s.jobs == nil {
 		jobs := make(chan func())
 		s.jobs = jobs
@@ -34,14 +39,16 @@ func (s *spawner) do(f func()) {
 		})
 	}
 	done := make(chan struct{})
-	s.jobs <- func() { defer close(done); f() }
+	s.jobs <- func() { defer close(done); err = f() }
 	s.mu.Unlock()
 	<-done
+	return err
 }
 
 // close ends the thread, and with it every child that is left.
 func (s *spawner) close() {
 	s.mu.Lock()
+	s.closed = true
 	if s.jobs != nil {
 		close(s.jobs)
 		s.jobs = nil
@@ -86,7 +93,10 @@ func (s *spawner) start(path string, w way, omit layerSet) (*process, error) {
 	p.errs = errs
 	defer stderr.Close()
 	attr := &os.ProcAttr{Env: []string{}, Files: []*os.File{theirs, stderr, stderr}, Sys: sysAttr(w, omit)}
-	s.do(func() { p.proc, err = os.StartProcess(path, []string{childName}, attr) })
+	err = s.do(func() (err error) {
+		p.proc, err = os.StartProcess(path, []string{childName}, attr)
+		return err
+	})
 	if err != nil {
 		p.sock.Close()
 		p.errs.Close()

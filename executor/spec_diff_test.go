@@ -89,7 +89,7 @@ func TestRandomModules(t *testing.T) {
 	if testing.Short() {
 		n = 100
 	}
-	var calls, returned, nans int
+	var calls, returned int
 	for seed := range n {
 		d := newDuel(t, seed)
 		for range 2 {
@@ -99,7 +99,6 @@ func TestRandomModules(t *testing.T) {
 				if r.trap == "" {
 					returned++
 				}
-				_ = nans
 			}
 			if t.Failed() {
 				return

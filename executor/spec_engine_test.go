@@ -34,6 +34,9 @@ func TestEngineFaults(t *testing.T) {
 			[]byte{0x41, 0, 0x1c, 1, 0x7b, 0xfd, 11, 4, 0}, again, []byte{0x41, 16, 0x29, 0, 0})...), 0, 0x0807060504030201},
 		{"zero less than a masked number", oneFunction([]byte{0x7f}, slices.Concat([]byte{0x41, 0, 0x20, 0, 0xa7, 0x41, 0xc0, 1, 0x71, 0x48}, choice)...), 64, 1},
 		{"zero greater than a masked number", oneFunction([]byte{0x7f}, slices.Concat([]byte{0x42, 0, 0x20, 0, 0x42, 0xc0, 1, 0x83, 0x56}, choice)...), 64, 2},
+		{"zero less than a masked number shifted by nothing", oneFunction([]byte{0x7f}, slices.Concat([]byte{0x41, 0, 0x20, 0, 0xa7, 0x41, 0xc0, 1, 0x71, 0x41, 0, 0x74, 0x48}, choice)...), 64, 1},
+		{"zero shifted by all bits less than a masked number", oneFunction([]byte{0x7f}, slices.Concat([]byte{0x41, 0, 0x41, 0x20, 0x74, 0x20, 0, 0xa7, 0x41, 0xc0, 1, 0x71, 0x48}, choice)...), 64, 1},
+		{"zero greater than a masked number shifted by nothing", oneFunction([]byte{0x7f}, slices.Concat([]byte{0x42, 0, 0x20, 0, 0x42, 0xc0, 1, 0x83, 0x42, 0, 0x88, 0x56}, choice)...), 64, 2},
 		{"a zero local greater than a masked local", oneFunction([]byte{0x7f}, slices.Concat([]byte{0x20, 0, 0x42, 0xc0, 1, 0x83, 0x21, 0, 0x20, 4, 0x20, 0, 0x56}, choice)...), 64, 2},
 	} {
 		for _, way := range []specWay{compiledWay, interpretedWay} {

@@ -16,7 +16,7 @@ import (
 // What each call of a test may use.
 const (
 	specFuel  = 1 << 40
-	specStack = 15_000 // the interpreter takes 2000 frames, and none has fewer than 8 slots
+	specStack = 60_000 // the interpreter takes 2000 frames, and none has fewer than 32 slots
 )
 
 // A specWay is how modules are run in a test.

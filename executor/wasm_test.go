@@ -341,3 +341,20 @@ func BenchmarkColdStart(b *testing.B) {
 		w.Release(k.Owner, k.Program.CID)
 	}
 }
+
+// A memory of 4 GiB has a length that 32 bits cannot say: nobody gets one.
+func TestTheLargestMemoryIsTheSameEverywhere(t *testing.T) {
+	m := &modText{memory: text(0, uleb(65_534))}
+	grow := func(want int64) []byte {
+		return text(i32(1), opGrow, 0, i32(want), opNe, 0x04, 0x40, opUnreachable, opEnd)
+	}
+	m.add(0, grow(65_534), grow(-1), opSize, 0, i32(65_535), opNe, 0x04, 0x40, opUnreachable, opEnd, i32(-65_540), opLoad, 2, 0, opDrop)
+	for _, interpret := range []bool{false, true} {
+		w := openTest(t, func(c *Config) { c.MaxMemory = 1 << 32 })
+		k := task(program(m.module()))
+		k.Interpret, k.Limits.Memory = interpret, 1<<32
+		if res, _ := mustRun(t, w, k); res.Outcome != Exited || res.PeakMemory != 65_535*pageSize {
+			t.Errorf("interpreted %t: %+v, want that it exits with 65,535 pages", interpret, res)
+		}
+	}
+}

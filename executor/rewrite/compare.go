@@ -4,7 +4,8 @@ package rewrite
 // under a branch, for one in the other order; on arm64 it also takes an unsigned
 // one, in either order, for another. Such comparisons are hidden from the branch,
 // by what changes nothing: i32.eqz, twice. Where the operands come by locals or
-// blocks they are taken for the worst.
+// blocks they are taken for the worst. A shift by nothing is no instruction to
+// wazero, so what is shifted stays what it was.
 
 // An integerLocal is what may ever be in a local.
 type integerLocal struct {
@@ -23,6 +24,17 @@ type comparison struct {
 
 // isOrder tells whether an instruction compares integers by order: lt, gt, le, ge.
 func isOrder(code byte) bool { return code >= 0x48 && code <= 0x4f || code >= 0x53 && code <= 0x5a }
+
+// isShift tells whether an instruction shifts or rotates integers.
+func isShift(code byte) bool { return code >= 0x74 && code <= 0x78 || code >= 0x86 && code <= 0x8a }
+
+// below gives the origin of the operand below the last.
+func (c *checker) below() origin {
+	if n := len(c.stack) - 2; n >= c.frames[len(c.frames)-1].base {
+		return c.stack[n].from
+	}
+	return fromAny
+}
 
 func (c *checker) compare(code byte, o *opcode) {
 	t := letters[o.in[0]]

@@ -8,12 +8,17 @@ import (
 // What frames take of the stack, in slots of 8 bytes.
 const (
 	// StackSlots is how many slots there are. An engine that runs rewritten code
-	// should have some 48 bytes for each.
+	// should have some 48 bytes for each; a compiler may take more than that for
+	// programs that are made for it.
 	StackSlots = 1 << 20
-	frameSlots = 8   // of every frame, besides its locals and operands, and …
-	frameShift = 7   // … one for each 128 bytes of code: what a compiler may spill
+	frameSlots = 32  // of every frame, besides its locals and operands, and …
+	frameShift = 7   // … one for each 128 bytes of code: what a compiler spills, mostly
 	leafSlots  = 512 // a frame of at most so many that calls nobody is free
 )
+
+// leafFuel is what a function that calls nobody may cost, at most, without that it
+// is seen at its beginning whether there is as much.
+const leafFuel = 64
 
 // An emitter writes the changed body of one function.
 type emitter struct {
@@ -23,8 +28,7 @@ type emitter struct {
 	temps       temps
 }
 
-// temps are locals for the use of what is put in; 0: not needed, for 0 is never
-// the index of one where others come first, and base says where they begin.
+// temps are locals for the use of what is put in, from local number base on.
 type temps struct {
 	base uint32
 	have []valType
@@ -96,22 +100,44 @@ func (e *emitter) enter(wrapper []byte) {
 		e.op(opLocalGet, fuel)
 		e.op(opLocalGet, stack)
 		e.out = append(e.out, opI64Or)
-		e.constant(0)
-		e.out = append(e.out, opI64LtS, opIf, 0x40, opUnreachable, opEnd)
-	case e.frame() > leafSlots:
+		e.orTrap()
+	case e.costs() > leafFuel:
+		left := e.temps.of(typeI64, 0)
+		e.take(e.fuel, first)
+		e.op(opLocalTee, left)
+		e.op(opGlobalSet, e.fuel)
+		e.op(opLocalGet, left)
+		e.orTrap()
+	default:
 		e.charge(first)
+	}
+	if !e.calls && e.frame() > leafSlots {
 		e.op(opGlobalGet, e.stack)
 		e.constant(e.frame())
 		e.out = append(e.out, opI64LtS, opIf, 0x40)
 		e.constant(-1)
 		e.op(opGlobalSet, e.stack)
 		e.out = append(e.out, opUnreachable, opEnd)
-	default:
-		e.charge(first)
 	}
 	if e.stops || e.calls {
 		e.out = append(append(e.out, opBlock), wrapper...)
 	}
+}
+
+// costs is what the function's regions cost together.
+func (e *emitter) costs() (sum int64) {
+	for _, c := range e.changes {
+		if c.kind == changeCharge || c.kind == changeLoop {
+			sum += c.arg
+		}
+	}
+	return sum
+}
+
+// orTrap ends the program if what is on the stack is below zero.
+func (e *emitter) orTrap() {
+	e.constant(0)
+	e.out = append(e.out, opI64LtS, opIf, 0x40, opUnreachable, opEnd)
 }
 
 // leave gives the frame back.

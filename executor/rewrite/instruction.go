@@ -8,6 +8,10 @@ func (c *checker) instruction() {
 		switch {
 		case isOrder(code):
 			c.compare(code, o)
+		case isShift(code):
+			from := c.below()
+			c.plainInstruction(o)
+			c.stack[len(c.stack)-1].from = from
 		case code == opI32And || code == opI64And:
 			c.plainInstruction(o)
 			c.stack[len(c.stack)-1].from = fromAnd
