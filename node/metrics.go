@@ -126,7 +126,9 @@ func (n *node) localSamples(c *collection) {
 	if e, ok := n.exec.(interface{ Started() uint64 }); ok {
 		c.count("muster_sandboxes_started_total", "Sandboxes started.", e.Started())
 	}
-	if e, ok := n.exec.(interface{ Loaded() (compiled, restored uint64) }); ok {
+	if e, ok := n.exec.(interface {
+		Loaded() (compiled, restored uint64)
+	}); ok {
 		const programs = "Programs made ready in a sandbox."
 		compiled, restored := e.Loaded()
 		c.count("muster_programs_loaded_total", programs, compiled, "from", "compiler")

@@ -1,0 +1,2 @@
+local down(n) = 1 + down(n + 1);
+{ deep: down(0), never: error 'it is deep first' }

@@ -1,0 +1,1 @@
+BEGIN { for (y = -1; y <= 1; y += 0.25) { line = ""; for (x = -2; x <= 0.6; x += 0.125) { a = b = 0; for (k = 0; k < 30 && a * a + b * b < 4; k++) { t = a * a - b * b + x; b = 2 * a * b + y; a = t } line = line substr(" .:-=+*#%@", int(k / 3.4) + 1, 1) } print line } }
