@@ -105,6 +105,13 @@ lint: ## gofmt, vet, staticcheck, a tidy go.mod
 	go run $(STATICCHECK) ./...
 	go mod tidy -diff
 
+.PHONY: cross
+cross: ## that it builds for other systems; PLATFORMS="darwin/arm64 ..."
+	@for p in $(or $(PLATFORMS),linux/arm64 darwin/arm64 windows/amd64); do \
+		echo "build for $$p"; \
+		GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 go build -o /dev/null ./cmd/muster; \
+	done
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (50000x: so many inputs); PKG=./proto for one package
 	@for dir in $(or $(PKG),$$(grep -rl --include='*_test.go' --exclude-dir=testdata '^func Fuzz' . | xargs -r -n1 dirname | sort -u)); do \

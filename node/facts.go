@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/mustermesh/muster/internal/doctor"
@@ -90,10 +89,7 @@ func isQUIC(addr string) bool { return strings.Contains(addr, "/quic-v1") }
 func (n *node) homeFacts() *doctor.Home {
 	h := &doctor.Home{Path: n.cfg.Home, Network: remoteFiles(n.cfg.Home)}
 	if info, err := os.Stat(n.cfg.Home); err == nil {
-		h.Mode = info.Mode()
-		if owner, ok := info.Sys().(*syscall.Stat_t); ok {
-			h.Foreign = int(owner.Uid) != os.Getuid()
-		}
+		h.Mode, h.Foreign = info.Mode(), foreign(info)
 	}
 	mode := func(path string) (fs.FileMode, bool) {
 		info, err := os.Stat(path)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 )
 
 // maxFsync is up to how many new files Flush syncs one by one. Beyond, it syncs
@@ -48,7 +49,9 @@ func (s *Store) Flush(ctx context.Context) error {
 
 func (s *Store) syncFiles(files []string) error {
 	if len(files) > maxFsync {
-		return syncFileSystem(s.dir)
+		if err := syncFileSystem(s.dir); !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
 	}
 	dirs := map[string]bool{}
 	for _, f := range files {
@@ -56,6 +59,9 @@ func (s *Store) syncFiles(files []string) error {
 		if err := syncPath(f); err != nil && !errors.Is(err, fs.ErrNotExist) { // collected meanwhile
 			return err
 		}
+	}
+	if runtime.GOOS == "windows" { // which syncs no directories
+		return nil
 	}
 	for d := range dirs {
 		if err := syncPath(d); err != nil {

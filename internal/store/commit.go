@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/dgraph-io/badger/v4"
-	"golang.org/x/sys/unix"
 )
 
 // minFree is the room on the disk, in bytes, below which commits are refused.
@@ -176,11 +175,11 @@ func (db *DB) apply(group []*request) error {
 }
 
 func checkFree(dir string) error {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil {
+	free, err := freeRoom(dir)
+	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
-	if free := fs.Bavail * uint64(fs.Bsize); free < minFree {
+	if free < minFree {
 		return fmt.Errorf("commit: %w: %d bytes are left on the disk of %s, and %d must be", ErrDiskFull, free, dir, minFree)
 	}
 	return nil

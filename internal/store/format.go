@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 )
@@ -63,6 +64,9 @@ func damaged(dir string, cause error) error {
 }
 
 func syncDir(dir string) error {
+	if runtime.GOOS == "windows" { // which syncs no directories
+		return nil
+	}
 	f, err := os.Open(dir)
 	if err != nil {
 		return err

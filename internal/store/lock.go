@@ -7,12 +7,14 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
-// lockName is the file in the home whose flock says that the home is in use. It
-// stays behind when the holder is gone; only the flock counts.
+// lockName is the file in the home whose lock says that the home is in use. It
+// stays behind when the holder is gone; only the lock counts.
 const lockName = "lock"
+
+// errHeld: another process has the lock.
+var errHeld = errors.New("held by another process")
 
 // lockHome takes the home for this process and writes our pid into the lock
 // file. The kernel gives the lock back when the process ends, however it ends.
@@ -21,8 +23,8 @@ func lockHome(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock home: %w", err)
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+	err = lockFile(f)
+	if errors.Is(err, errHeld) {
 		defer f.Close()
 		return nil, &LockedError{Dir: dir, PID: readPID(f)}
 	}
