@@ -273,15 +273,18 @@ func (j *Job) proveWrong(e *exec, right proto.CID) {
 	j.evidence(e, EvidenceWrong, right)
 }
 
-// setAside: an answer is not right, and its peer is not blamed. Where it is known
-// to be not right, and not just another, the peer is of no use for this program.
+// setAside: an answer is not taken for right, and its peer is not blamed. Where it
+// is known not to be right, the peer is of no use for this program; else it may
+// be the requester's engine that is at fault.
 func (j *Job) setAside(e *exec, known bool) {
-	j.inDoubt(e.peer)
 	e.state = ExecFailed
-	if known {
-		e.from.unlike = true
-		j.evidence(e, EvidenceFailed, proto.CID{})
+	if !known {
+		j.inDoubt(j.cfg.Self)
+		return
 	}
+	j.inDoubt(e.peer)
+	e.from.unlike = true
+	j.evidence(e, EvidenceFailed, proto.CID{})
 }
 
 const unlikeText = "its results of this program differ from the requester's"

@@ -374,6 +374,23 @@ func TestTheInterpreterDecidesWhereAnEngineMayBeAtFault(t *testing.T) {
 		s.step(0)
 		s.wantTask(0, TaskVerified, "own run alone")
 		s.wantNobodyBlamed()
+		if got := s.all.Conflicts; !slices.Equal(got, []proto.PeerID{self}) {
+			t.Errorf("conflicts %v, want the requester's alone", got)
+		}
+	})
+	t.Run("and who differed lately gets nothing, unless the requester's own engine is at fault", func(t *testing.T) {
+		for _, own := range []bool{false, true} {
+			s := newScript(t, 1, 0, func(c *JobConfig) {
+				if c.Conflicts = []proto.PeerID{p1}; own {
+					c.Conflicts = append(c.Conflicts, self)
+				}
+			})
+			s.step(0)
+			s.bid(p1, 1, 0)
+			if out := s.step(bidWindow); (len(out.Open) == 1) != own {
+				t.Errorf("own %t: opens %v", own, out.Open)
+			}
+		}
 	})
 	t.Run("and is not asked where a peer agrees with the compiler", func(t *testing.T) {
 		s := conflict(t, localSlots(1))
