@@ -36,7 +36,7 @@ func TestLogsAreFollowedAcrossRestarts(t *testing.T) {
 	p := m.provider("p")
 	me := m.requester("me")
 	me.knows(p)
-	const steps = "80"
+	const steps = "300"
 	job := me.submit("--confidence", "0", "--timeout", "3m", guest(t, "progress"), "--", "-steps="+steps, "-work=25")
 	var out, notes grown
 	cmd := exec.Command(built.muster, "job", "logs", job, "-f", "--task", "0")
