@@ -48,8 +48,9 @@ func TestAProviderThatNeverAnswersBlocksNobody(t *testing.T) {
 	})
 	d := w.completed()
 	isRight(t, me, d)
-	if len(executions(d, "lost", mute.id)) == 0 {
-		t.Errorf("no execution was lost at the mute provider:\n%v", d.Tasks)
+	// Whoever had its task instead may have been asked before it was given up.
+	if len(executions(d, "lost", mute.id))+len(executions(d, "cancelled", mute.id)) == 0 {
+		t.Errorf("no execution at the mute provider was lost, or cancelled:\n%v", d.Tasks)
 	}
 }
 
