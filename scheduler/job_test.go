@@ -399,23 +399,6 @@ func TestABidStandsAboveTheAdvert(t *testing.T) {
 	}
 }
 
-func TestEnginesCheckEachOther(t *testing.T) {
-	s := newScript(t, 1, 1, localSlots(1))
-	s.step(0)
-	s.bid(p1, 1, 0)
-	s.appear(p2, func(c *Candidate) { c.Engine = engine2 })
-	s.bid(p2, 1, 0)
-	s.step(0)
-	s.accept()
-	s.answer(0, p1, "x")
-	o := says("x")
-	o.Engine = engine2
-	s.j.Answered(s.now, s.must(0, p2), o)
-	s.step(0)
-	s.wantTask(0, TaskVerified, "1 independent checker agreed")
-	s.wantEvidence(p2, EvidenceChecked, 1)
-}
-
 func TestRefusedTasksOfAnAcceptedLease(t *testing.T) {
 	s := newScript(t, 1, 0)
 	s.step(0)
@@ -430,21 +413,6 @@ func TestRefusedTasksOfAnAcceptedLease(t *testing.T) {
 	s.step(declineBackoff)
 	s.j.Started(s.now, s.must(0, p1))
 	s.fail(0, p1, proto.ReasonBusy) // it began: that is a failure
-	s.step(0)
-	s.wantEvidence(p1, EvidenceFailed, 1)
-}
-
-func TestAnAnswerByAnotherEngineThanOfferedIsAFailure(t *testing.T) {
-	s := newScript(t, 1, 0)
-	s.step(0)
-	s.bids(1, 1)
-	s.step(0)
-	s.accept()
-	o := says("x")
-	o.Engine = engine2
-	if s.j.Answered(s.now, s.must(0, p1), o) {
-		t.Error("somebody waited for it")
-	}
 	s.step(0)
 	s.wantEvidence(p1, EvidenceFailed, 1)
 }

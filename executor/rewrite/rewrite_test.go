@@ -75,9 +75,8 @@ func TestWhatIsRewrittenIsRefused(t *testing.T) {
 	}
 }
 
-// charges gives the fuel that each region of the only function takes, in the
-// order of the code.
-func charges(t *testing.T, module []byte) (out []int64) {
+// checked gives what the checker found in the only function of a module.
+func checked(t *testing.T, module []byte) *checker {
 	t.Helper()
 	m, err := parse(module)
 	if err != nil {
@@ -87,6 +86,14 @@ func charges(t *testing.T, module []byte) (out []int64) {
 	if err := c.function(0); err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+// charges gives the fuel that each region of the only function takes, in the
+// order of the code.
+func charges(t *testing.T, module []byte) (out []int64) {
+	t.Helper()
+	c := checked(t, module)
 	for _, change := range c.changes {
 		if change.kind == changeCharge || change.kind == changeLoop {
 			out = append(out, change.arg)
@@ -129,14 +136,7 @@ func TestWhatRegionsCost(t *testing.T) {
 // canonicals gives the opcodes behind which NaNs are made canonical.
 func canonicals(t *testing.T, module []byte) (after []byte) {
 	t.Helper()
-	m, err := parse(module)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &checker{m: m}
-	if err := c.function(0); err != nil {
-		t.Fatal(err)
-	}
+	c := checked(t, module)
 	for _, change := range c.changes {
 		if change.kind == changeCanonical && c.producers[change.arg].needed {
 			after = append(after, c.r.b[change.at-1])
