@@ -206,6 +206,9 @@ func newStranger(t testing.TB, network string, setup func(*stranger)) *stranger 
 		}
 		h.Close()
 	})
+	if err := h.Ready(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
 	return e
 }
 
@@ -214,11 +217,10 @@ func acceptAll(proto.PeerID, []byte) p2p.Verdict { return p2p.Accept }
 // meets connects the stranger with a node, and waits until the node knows.
 func (e *stranger) meets(t testing.TB, n *running) *stranger {
 	t.Helper()
-	eventually(t, "a connection", func() bool {
+	eventually(t, "a connection that the node knows of", func() bool {
 		_, err := e.Connect(testContext(t), n.info.Addrs[0])
-		return err == nil
+		return err == nil && n.Connected(e.ID())
 	})
-	eventually(t, "the node knows of the connection", func() bool { return n.Connected(e.ID()) })
 	return e
 }
 

@@ -324,11 +324,13 @@ func (n *node) serve(ctx context.Context, socket string, ready func(Info)) error
 		g.Go(func() error { return n.overlay.Run(run) })
 		g.Go(func() error { return n.housekeep(run) })
 	}
-	if ready != nil {
-		ready(n.info(socket))
+	if n.Net == nil || n.Net.Ready(run) == nil { // else it ends, and says why
+		if ready != nil {
+			ready(n.info(socket))
+		}
+		n.happened("started", "version "+Version)
+		n.Log.Info("serving", "peer", n.Self, "addrs", n.info(socket).Addrs)
 	}
-	n.happened("started", "version "+Version)
-	n.Log.Info("serving", "peer", n.Self, "addrs", n.info(socket).Addrs)
 	err = g.Wait()
 	return errors.Join(err, n.Wait(), n.savePeers(context.WithoutCancel(work)))
 }

@@ -153,7 +153,7 @@ func (h *Host) FindCapable(ctx context.Context, key string, limit int) ([]PeerIn
 // Provide tells the DHT that this node serves the content under root. The record
 // fades after 30 minutes. Only content that anybody may have belongs there.
 func (h *Host) Provide(ctx context.Context, root proto.CID) error {
-	if err := h.ready(ctx); err != nil {
+	if err := h.Ready(ctx); err != nil {
 		return err
 	}
 	if err := h.provide(ctx, contentCID(root)); err != nil {
@@ -169,7 +169,7 @@ func (h *Host) FindProviders(ctx context.Context, root proto.CID, limit int) ([]
 }
 
 func (h *Host) find(ctx context.Context, c cid.Cid, limit int) ([]PeerInfo, error) {
-	if err := h.ready(ctx); err != nil {
+	if err := h.Ready(ctx); err != nil {
 		return nil, err
 	}
 	limit = min(limit, maxFind)

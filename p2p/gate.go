@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mustermesh/muster/proto"
@@ -16,7 +17,9 @@ import (
 
 // A gate says which peers may have a connection.
 type gate struct {
-	mu      sync.RWMutex
+	open atomic.Bool // we serve; else nobody is let in
+
+	mu      sync.RWMutex               // guards the fields below
 	blocked map[proto.PeerID]struct{}  // by our user, until unblocked
 	banned  map[proto.PeerID]time.Time // for misbehaviour, until then
 	allowed map[proto.PeerID]struct{}  // nil: everybody
@@ -87,8 +90,9 @@ func (g *gate) InterceptPeerDial(p peer.ID) bool { return g.admits(p) }
 // InterceptAddrDial is asked before an address is dialled.
 func (g *gate) InterceptAddrDial(peer.ID, ma.Multiaddr) bool { return true }
 
-// InterceptAccept is asked before anybody knows who comes.
-func (g *gate) InterceptAccept(network.ConnMultiaddrs) bool { return true }
+// InterceptAccept is asked before anybody knows who comes. Nobody is let in
+// before all services answer, so that who is connected can be asked.
+func (g *gate) InterceptAccept(network.ConnMultiaddrs) bool { return g.open.Load() }
 
 // InterceptSecured is asked when the peer has proved who it is.
 func (g *gate) InterceptSecured(_ network.Direction, p peer.ID, _ network.ConnMultiaddrs) bool {

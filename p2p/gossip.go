@@ -84,7 +84,7 @@ func (h *Host) Join(t Topic) {
 // returns once the message is on its way; nobody knows whether it arrives. The
 // same bytes within five minutes count as one message: put a nonce in.
 func (h *Host) Publish(ctx context.Context, name string, data []byte) error {
-	if err := h.ready(ctx); err != nil {
+	if err := h.Ready(ctx); err != nil {
 		return err
 	}
 	h.mu.Lock()

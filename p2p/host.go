@@ -84,7 +84,7 @@ var normalPace = pace{
 }
 
 // Open binds the listen addresses and loads nothing else; no peer is dialled,
-// and none is served, before [Host.Run]. An address that another process has is
+// and none is let in, before [Host.Run]. An address that another process has is
 // refused with a [*PortTakenError]. Close the host when done.
 func Open(cfg Config, log *slog.Logger) (*Host, error) { return open(cfg, log, replaced{}) }
 
@@ -192,6 +192,7 @@ func (h *Host) Run(ctx context.Context) error {
 	}
 	stopServing := h.startServing(ctx)
 	defer stopServing()
+	h.gate.open.Store(true)
 	close(h.started)
 	g.Go(func() error { return h.peers.watch(ctx, h, watch) })
 	for range connectWorkers {
@@ -209,6 +210,24 @@ func (h *Host) Run(ctx context.Context) error {
 	return err
 }
 
+// Ready waits until Run serves: until then no peer is let in. It gives
+// [ErrStopped] once Run has returned.
+func (h *Host) Ready(ctx context.Context) error {
+	select {
+	case <-h.stopped:
+		return ErrStopped
+	default:
+	}
+	select {
+	case <-h.started:
+		return nil
+	case <-h.stopped:
+		return ErrStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 func (h *Host) begin() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -224,23 +243,6 @@ func (h *Host) begin() error {
 func (h *Host) mustBeEarly(what string) {
 	if h.begun {
 		panic("p2p: " + what + " after Run")
-	}
-}
-
-// ready waits until Run has started the DHT and gossip.
-func (h *Host) ready(ctx context.Context) error {
-	select {
-	case <-h.stopped:
-		return ErrStopped
-	default:
-	}
-	select {
-	case <-h.started:
-		return nil
-	case <-h.stopped:
-		return ErrStopped
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
@@ -292,7 +294,7 @@ func (h *Host) reach(ctx context.Context, p peer.ID) error {
 	if len(h.net.Peerstore().Addrs(p)) > 0 {
 		return h.connect(ctx, peer.AddrInfo{ID: p})
 	}
-	if err := h.ready(ctx); err != nil {
+	if err := h.Ready(ctx); err != nil {
 		return err
 	}
 	info, err := h.dht.FindPeer(ctx, p)
@@ -307,9 +309,12 @@ func (h *Host) connected(p peer.ID) bool {
 	return c == network.Connected || c == network.Limited
 }
 
-// connect dials and waits for the identification, so that a peer of another
-// network is told apart.
+// connect dials, once we serve, and waits for the identification, so that a peer
+// of another network is told apart.
 func (h *Host) connect(ctx context.Context, info peer.AddrInfo) error {
+	if err := h.Ready(ctx); err != nil {
+		return err
+	}
 	if err := h.net.Connect(ctx, info); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrUnreachable, info.ID, err)
 	}

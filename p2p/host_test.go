@@ -204,19 +204,22 @@ func TestDisconnectIsToldOnce(t *testing.T) {
 	}
 }
 
-func TestConnectIsToldOnlyWhenTheServicesAnswer(t *testing.T) {
+func TestNobodyIsLetInBeforeTheServicesAnswer(t *testing.T) {
 	network := randomNetwork()
 	a, b := openNode(t, testConfig(t, network)), openNode(t, testConfig(t, network))
 	b.Serve(echo)
-	a.run(t)
-	if _, err := a.Connect(testContext(t), b.Addrs()[0]); err != nil {
-		t.Fatal(err)
+	short, cancel := context.WithTimeout(testContext(t), 10*time.Millisecond)
+	defer cancel()
+	if _, err := a.Connect(short, b.Addrs()[0]); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("who does not serve yet dialled: %v", err)
 	}
-	if peers := a.Peers(); len(peers) != 0 {
-		t.Errorf("a peer that does not run yet counts as one: %+v", peers)
+	a.run(t)
+	if _, err := a.Connect(testContext(t), b.Addrs()[0]); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("one that does not serve yet let a peer in: %v", err)
 	}
 	b.run(t)
-	await(t, a.came, b.ID())
+	a.clearBackoff(b.net.ID())
+	join(t, a, b)
 	if got, err := a.Call(testContext(t), b.ID(), echo.Name, []byte("hi"), 100); err != nil || string(got) != "hi" {
 		t.Errorf("got %q, %v", got, err)
 	}

@@ -29,14 +29,14 @@ type peerTable struct {
 	onConnect  []func(context.Context, proto.PeerID)
 	onDisconn  []func(proto.PeerID)
 	of         map[peer.ID]*peerState
-	known      []string      // addresses of peers that are gone, the latest last
-	wakeups    chan struct{} // one mark for each free worker; room for all of them
-	identified map[peer.ID]bool
+	known      []string         // addresses of peers that are gone, the latest last
+	wakeups    chan struct{}    // one mark for each free worker; room for all of them
+	identified map[peer.ID]bool // while connected
 }
 
 // peerState is there while the peer is a member or the program thinks so.
 type peerState struct {
-	member bool // connected, identified, and speaks our protocols
+	member bool // connected and identified
 	told   bool // the program was told that it is there
 	busy   bool // a worker is telling it
 }
@@ -70,7 +70,7 @@ func (h *Host) OnDisconnect(f func(p proto.PeerID)) {
 
 func (t *peerTable) subscribe(net host.Host) (event.Subscription, error) {
 	return net.EventBus().Subscribe([]any{
-		new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerProtocolsUpdated), new(event.EvtPeerConnectednessChanged),
+		new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerIdentificationFailed), new(event.EvtPeerConnectednessChanged),
 	}, eventbus.BufSize(256)) // a burst of connections; the loop below never waits for anybody
 }
 
@@ -103,21 +103,28 @@ func (t *peerTable) take(h *Host, e any) {
 			return
 		}
 		t.update(h, e.Peer, true)
-	case event.EvtPeerProtocolsUpdated:
-		t.update(h, e.Peer, false)
+	case event.EvtPeerIdentificationFailed:
+		if t.strange(e.Peer) { // nobody asks it again on this connection
+			h.log.Debug("peer that does not say who it is sent away", "part", "p2p", "peer", e.Peer, "err", e.Reason)
+			_ = h.net.Network().ClosePeer(e.Peer)
+		}
 	case event.EvtPeerConnectednessChanged:
 		t.update(h, e.Peer, false)
 	}
 }
 
+// strange tells whether p was not identified on any connection that it has.
+func (t *peerTable) strange(p peer.ID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.identified[p]
+}
+
 // update looks anew at what p is, and has a worker tell the program if that
-// changed.
+// changed. What the library knows of p's protocols is not asked: news of a change
+// can be dropped on the way, or be overtaken by what it was before.
 func (t *peerTable) update(h *Host, p peer.ID, identified bool) {
 	connected := h.connected(p)
-	speaks := false
-	if ok, err := h.net.Peerstore().SupportsProtocols(p, h.protocolID(markerName)); err == nil {
-		speaks = len(ok) > 0
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
@@ -126,7 +133,7 @@ func (t *peerTable) update(h *Host, p peer.ID, identified bool) {
 	case identified:
 		t.identified[p] = true
 	}
-	member := connected && speaks && t.identified[p]
+	member := connected && t.identified[p]
 	s := t.of[p]
 	if s == nil {
 		if !member {

@@ -79,15 +79,11 @@ func (h *Host) Serve(s Service) {
 	h.services[s.Name] = &service{Service: s, count: h.stats.of(s.Name), open: make(map[proto.PeerID]int)}
 }
 
-// markerName is a protocol that a node begins to speak when all its services
-// are there; nothing is said in it.
-const markerName = "node/1.0.0"
-
 // startServing answers streams until the function that it gives is called, which
 // waits for all handlers.
 func (h *Host) startServing(ctx context.Context) (stop func()) {
 	var running handlers
-	ids := []protocolID{h.protocolID(markerName)}
+	var ids []protocolID
 	for _, s := range h.services {
 		id := h.protocolID(s.Name)
 		ids = append(ids, id)
@@ -100,7 +96,6 @@ func (h *Host) startServing(ctx context.Context) (stop func()) {
 			h.answer(ctx, s, ns)
 		})
 	}
-	h.net.SetStreamHandler(h.protocolID(markerName), func(ns network.Stream) { _ = ns.Reset() })
 	return func() {
 		for _, id := range ids {
 			h.net.RemoveStreamHandler(id)
