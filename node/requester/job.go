@@ -56,7 +56,7 @@ type Job struct {
 	waiting  string
 	watchers map[chan update]struct{}
 	ears     map[*ear]struct{}
-	running  bool   // the loop takes events
+	running  bool   // the loop takes events, or will
 	fresh    bool   // submitted in this run of the node
 	begun    bool   // its loop was started
 	finished bool   // the job never changes again
@@ -80,6 +80,7 @@ func (r *Requester) newJob(id proto.JobID, spec proto.Specification, rec jobReco
 		j.finished = true
 		close(j.over)
 	}
+	j.running = r.Net != nil && !j.finished
 	return j
 }
 

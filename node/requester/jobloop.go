@@ -22,9 +22,6 @@ import (
 func (j *Job) run(ctx context.Context) error {
 	defer close(j.over)
 	defer j.shed()
-	j.mu.Lock()
-	j.running = true
-	j.mu.Unlock()
 	j.ctx = ctx
 	j.trail.run(j.id, len(j.spec.Tasks))
 	defer j.observedEnd()
