@@ -29,13 +29,14 @@ type offer struct {
 // lender is a stranger that advertises, and hands every lease to the test.
 type lender struct {
 	*stranger
-	offers chan *offer
-	engine proto.Engine
+	offers   chan *offer
+	attaches chan proto.Attach // are all declined
+	engine   proto.Engine
 }
 
 func newLender(t testing.TB, n *running) *lender {
 	t.Helper()
-	l := &lender{offers: make(chan *offer, 64), engine: n.box.Engine()}
+	l := &lender{offers: make(chan *offer, 64), attaches: make(chan proto.Attach, 64), engine: n.box.Engine()}
 	l.stranger = hellosWith(t, n, func(e *stranger) []byte {
 		a := advertOf(1)
 		a.Engine = l.engine
@@ -44,6 +45,10 @@ func newLender(t testing.TB, n *running) *lender {
 		e.Serve(p2p.Service{Name: overlay.ProtoLease, MaxMessage: proto.MaxLeaseFrame, Deadline: overlay.LeaseSilence, MaxStreamsPerPeer: 64,
 			Handle: func(ctx context.Context, s *p2p.Stream) error {
 				f, err := overlay.RecvFrame(s)
+				if err == nil && f.Attach != nil {
+					l.attaches <- *f.Attach
+					return s.Send(proto.Frame{Reply: &proto.AwardReply{Reason: proto.ReasonNoLease}}.Marshal())
+				}
 				if err != nil || f.Award == nil {
 					return err
 				}
@@ -190,6 +195,47 @@ func TestAnHonestAnswerSettlesATask(t *testing.T) {
 	}
 	if s := ends(t, j); s.State != "completed" || s.Accepted != 1 || s.Verified != 0 {
 		t.Errorf("job %s: %d accepted, %d verified; want completed, 1, 0: nobody checked", s.State, s.Accepted, s.Verified)
+	}
+}
+
+// taken counts the records of leases that this node was lent.
+func (n *running) taken(t testing.TB) (count int) {
+	t.Helper()
+	err := n.db.Scan([]byte("j/"), func(k, _ []byte) error {
+		if bytes.Contains(k, []byte("/l/0/")) {
+			count++
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return count
+}
+
+// A provider may die before it has read that a lease is over, and find the lease
+// on its disk again.
+func TestALeaseIsOverWhenItsProviderHasHeardItOut(t *testing.T) {
+	for dies, want := range map[bool]int{false: 0, true: 1} {
+		n := newRequesterNode(t)
+		l := newLender(t, n)
+		j := submit(t, n.node, unchecked(t))
+		l.bids(t, n, j)
+		o := l.next(t).accepts(t)
+		l.answers(t, n, o)
+		frameOf(t, o.Stream, func(f proto.Frame) bool { return f.Release })
+		if dies {
+			o.Reset()
+		} else {
+			close(o.done)
+		}
+		if s := ends(t, j); s.State != "completed" {
+			t.Errorf("the job is %s", s.State)
+		}
+		eventually(t, "no lease is on record", func() bool { return n.taken(t) == 0 })
+		if got := len(l.attaches); got != want {
+			t.Errorf("dies %t: %d times told again, want %d", dies, got, want)
+		}
 	}
 }
 

@@ -102,12 +102,19 @@ func TestAProviderThatKeepsOrder(t *testing.T) {
 			i := newInn(t, 1, patient)
 			for _, epoch := range order {
 				a := award(byte(epoch), func(a *proto.Award) { a.Job, a.Epoch = proto.JobID{9}, epoch })
-				i.Restore(i.now, LentLease{From: p1, Award: a})
+				i.Restore(i.now, LentLease{From: p1, Award: a, Works: []LentWork{
+					{Assignment: proto.Assignment{Execution: proto.ExecutionID{byte(epoch), 1}}, Result: true, Bytes: 1},
+					{Assignment: proto.Assignment{Execution: proto.ExecutionID{byte(epoch), 2}}},
+				}})
 			}
 			_, no := i.Attach(i.now, p1, proto.Attach{Lease: proto.LeaseID{1}, Epoch: 1})
 			i.wantRefusal(no, proto.ReasonNoLease)
 			if _, no := i.Attach(i.now, p1, proto.Attach{Lease: proto.LeaseID{2}, Epoch: 2}); no != nil {
 				t.Errorf("restored in order %v, the newer lease is refused: %+v", order, no)
+			}
+			s := i.Sweep(i.now) // whose requester was refused, and holds it for lost
+			if !slices.Equal(s.Over, []proto.LeaseID{{1}}) || i.Kept() != 0 || i.Queued() != 0 {
+				t.Errorf("restored in order %v: over %v; %d kept, %d queued", order, s.Over, i.Kept(), i.Queued())
 			}
 		}
 	})

@@ -50,6 +50,9 @@ func (s *soak) soak(ctx context.Context) error {
 	}
 	err := g.Wait()
 	stop(nil)
+	if alone := int(s.alone.Load()); alone > s.tasks/20 {
+		err = errors.Join(err, fmt.Errorf("%d of %d tasks rest on the requester's own run alone: the others hardly took part", alone, s.tasks))
+	}
 	return errors.Join(err, rest.Wait())
 }
 

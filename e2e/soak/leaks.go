@@ -29,7 +29,7 @@ const (
 // checkNodes looks for what the jobs left on the nodes: at work, as processes,
 // as files, and, when all have stopped, as records.
 func (s *soak) checkNodes(ctx context.Context) error {
-	s.say("all tasks are settled; %d executions were kept on record, %d of them lost or failed; now for what is left of them", s.executions.Load(), s.lost.Load())
+	s.say("all tasks are settled, %d by the requester's own run alone; %d executions were kept on record, %d of them lost or failed; now for what is left of them", s.alone.Load(), s.executions.Load(), s.lost.Load())
 	var errs []error
 	nodes := s.fleet.mesh.Nodes()
 	for _, n := range nodes {

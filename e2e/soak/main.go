@@ -65,6 +65,7 @@ type soak struct {
 	began                 time.Time
 	settled, verified     atomic.Int64 // tasks that the requester told of; that were looked at in the end
 	executions, lost      atomic.Int64
+	alone                 atomic.Int64 // tasks that rest on the own run of the requester alone
 }
 
 // run makes a mesh, soaks it, and removes it.

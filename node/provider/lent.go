@@ -82,7 +82,8 @@ func (p *Provider) attach(ctx context.Context, s *p2p.Stream, a proto.Attach) er
 	_, no := p.book.Attach(p.Now(), from, a)
 	l := p.leases[a.Lease]
 	p.mu.Unlock()
-	if no != nil || l == nil {
+	if no != nil || l == nil { // its requester takes that for a word that nothing is left
+		p.erase(ctx, from, a.Lease)
 		return decline(s, scheduler.No{Reason: proto.ReasonNoLease, Detail: "no such lease"})
 	}
 	if err := s.Send(proto.Frame{Reply: &proto.AwardReply{Accepted: true}}.Marshal()); err != nil {
@@ -136,12 +137,19 @@ func (p *Provider) serve(ctx context.Context, l *lent, s *p2p.Stream) error {
 	stop := p.KeepAlive(ctx, s)
 	defer stop()
 	released, err := p.follow(ctx, l, s)
-	if released {
+	if released { // its requester takes the end of the stream for a word that nothing is left
 		p.end(l)
+		p.erase(ctx, l.from, l.award.Lease)
 	} else {
 		p.broke(l, s)
 	}
 	return err
+}
+
+// erase removes what is on record of a lease that is over, and of others too.
+func (p *Provider) erase(ctx context.Context, from proto.PeerID, lease proto.LeaseID) {
+	p.discardAll(p.remains(leaseKey(from, lease)))
+	p.Sweep(ctx)
 }
 
 func (p *Provider) broke(l *lent, s *p2p.Stream) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"time"
@@ -200,7 +201,8 @@ func (l *taken) down(end ending) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.up, l.ended = false, true
-	l.ignorant = l.ignorant && !l.told && end.no == nil && (end.err != nil || l.released)
+	crossed := len(l.tasks) > 0 // with tasks on their way, the provider's last word is not about those
+	l.ignorant = l.ignorant && !l.told && end.no == nil && (end.err != nil || l.released || crossed)
 	if l.parting {
 		l.bye()
 	}
@@ -274,6 +276,7 @@ func (l *taken) exchange(s *p2p.Stream) ending {
 		b, err := s.Recv()
 		if err != nil {
 			if l.letGo() {
+				l.heardOut(errors.Is(err, io.EOF))
 				return ending{}
 			}
 			return ending{err: err}
@@ -314,6 +317,14 @@ func (l *taken) pump(ctx context.Context, s *p2p.Stream) {
 	}
 }
 
+// heardOut notes whether the provider read to the end, where it learns that the
+// lease is over.
+func (l *taken) heardOut(yes bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.told = yes
+}
+
 // unsent gives what is queued, which is then taken to be sent.
 func (l *taken) unsent() (batch [][]byte) {
 	l.mu.Lock()
@@ -337,15 +348,16 @@ func (l *taken) flush(s *p2p.Stream) {
 		return
 	}
 	s.SetIdle(time.Second)
-	if s.Send(append(batch, proto.Frame{Release: true}.Marshal())...) == nil {
-		l.mu.Lock()
-		l.told = true
-		l.mu.Unlock()
-		s.Close()
-	} else {
+	if s.Send(append(batch, proto.Frame{Release: true}.Marshal())...) != nil || s.CloseWrite() != nil {
 		s.Reset()
+		return
 	}
+	time.AfterFunc(farewellLimit, s.Reset) // its provider closes its side once it has let the lease go
 }
+
+// farewellLimit is how long a provider may take to let a lease go, before it is
+// told so once more.
+const farewellLimit = 2 * time.Second
 
 // send queues a frame. While there is no stream, receipts alone are kept; a peer
 // that lets the queue fill up loses what does not fit.

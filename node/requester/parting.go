@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -290,10 +291,15 @@ func (r *Requester) sayFarewell(s *p2p.Stream, rec scheduler.LeaseRecord, receip
 	if err := s.Send(append(batch, proto.Frame{Release: true}.Marshal())...); err != nil {
 		return err
 	}
-	s.Close()
+	if err := s.CloseWrite(); err != nil {
+		return err
+	}
 	for { // until the provider has read it all, and closes
-		if _, err := s.Recv(); err != nil {
+		switch _, err := s.Recv(); {
+		case errors.Is(err, io.EOF):
 			return nil
+		case err != nil:
+			return err
 		}
 	}
 }
