@@ -146,10 +146,11 @@ func (p *Provider) serve(ctx context.Context, l *lent, s *p2p.Stream) error {
 	return err
 }
 
-// erase removes what is on record of a lease that is over, and of others too.
+// erase removes what is on record of a lease that is over, and of others too; a
+// node that ends waits for it.
 func (p *Provider) erase(ctx context.Context, from proto.PeerID, lease proto.LeaseID) {
 	p.discardAll(p.remains(leaseKey(from, lease)))
-	p.Sweep(ctx)
+	p.Sweep(context.WithoutCancel(ctx))
 }
 
 func (p *Provider) broke(l *lent, s *p2p.Stream) {
