@@ -45,18 +45,23 @@ func writeFormat(dir, path string) error {
 	if _, err := os.Stat(filepath.Join(dir, "MANIFEST")); err == nil {
 		return damaged(dir, fmt.Errorf("it has no %s file", formatName))
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
+	whole := path + ".new"
+	if err := writeSynced(whole, fmt.Sprintf("%s%d\n", formatPrefix, formatVersion)); err != nil {
 		return err
 	}
-	defer f.Close()
-	if _, err := fmt.Fprintf(f, "%s%d\n", formatPrefix, formatVersion); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
+	if err := os.Rename(whole, path); err != nil {
 		return err
 	}
 	return syncDir(dir)
+}
+
+func writeSynced(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 func damaged(dir string, cause error) error {

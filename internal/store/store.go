@@ -89,12 +89,37 @@ func (db *DB) openBadger() (err error) {
 			err = fmt.Errorf("badger: %v", r)
 		}
 	}()
+	if err := removeUnbegun(db.dir); err != nil {
+		return err
+	}
 	opts := badgerOptions(db.dir, db.log)
 	if err := checkTables(db.dir, opts); err != nil {
 		return err
 	}
 	db.bdg, err = badger.Open(opts)
 	return err
+}
+
+// removeUnbegun removes the logs that hold nothing. Badger makes one, then gives it
+// a size; it does not open again where it was killed in between.
+func removeUnbegun(dir string) error {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if ext := filepath.Ext(f.Name()); ext != ".mem" && ext != ".vlog" {
+			continue
+		}
+		info, err := f.Info()
+		if err == nil && info.Size() == 0 {
+			err = os.Remove(filepath.Join(dir, f.Name()))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // badgerOptions keeps an idle database small. Values are never moved to Badger's

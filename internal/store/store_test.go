@@ -71,6 +71,32 @@ func TestKillLosesNothingDurable(t *testing.T) {
 	}
 }
 
+// A log is made, gets its size, then its header: a kill may come between any two.
+func TestLogsThatWereJustMadeAreNoDamage(t *testing.T) {
+	for _, size := range []int64{0, 8 << 20} {
+		for _, name := range []string{"00017.mem", "000017.vlog"} {
+			home := t.TempDir()
+			db := open(t, home)
+			put(t, db, "k", "v", Durable)
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(home, dbName), name, "")
+			if err := os.Truncate(filepath.Join(home, dbName, name), size); err != nil {
+				t.Fatal(err)
+			}
+			db = open(t, home)
+			if v, err := db.Get([]byte("k")); err != nil || string(v) != "v" {
+				t.Errorf("%s of %d bytes: got %q, %v", name, size, v, err)
+			}
+			put(t, db, "l", "w", Durable)
+			if err := db.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	cases := []struct {
 		name   string
