@@ -224,11 +224,10 @@ func TestALeaseIsOverWhenItsProviderHasHeardItOut(t *testing.T) {
 		o := l.next(t).accepts(t)
 		l.answers(t, n, o)
 		frameOf(t, o.Stream, func(f proto.Frame) bool { return f.Release })
-		if dies {
-			o.Reset()
-		} else {
-			close(o.done)
+		if !dies {
+			o.says(t, proto.Frame{Reply: &proto.AwardReply{Reason: proto.ReasonNoLease}})
 		}
+		close(o.done)
 		if s := ends(t, j); s.State != "completed" {
 			t.Errorf("the job is %s", s.State)
 		}

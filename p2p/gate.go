@@ -17,7 +17,7 @@ import (
 
 // A gate says which peers may have a connection.
 type gate struct {
-	open atomic.Bool // we serve; else nobody is let in
+	open atomic.Bool // we serve; else nobody is let in, nor dialled
 
 	mu      sync.RWMutex               // guards the fields below
 	blocked map[proto.PeerID]struct{}  // by our user, until unblocked
@@ -84,8 +84,8 @@ func (g *gate) admits(id peer.ID) bool {
 	return g.allowed == nil || allowed
 }
 
-// InterceptPeerDial is asked before a peer is dialled.
-func (g *gate) InterceptPeerDial(p peer.ID) bool { return g.admits(p) }
+// InterceptPeerDial is asked before a peer is dialled; the DHT would begin early.
+func (g *gate) InterceptPeerDial(p peer.ID) bool { return g.open.Load() && g.admits(p) }
 
 // InterceptAddrDial is asked before an address is dialled.
 func (g *gate) InterceptAddrDial(peer.ID, ma.Multiaddr) bool { return true }

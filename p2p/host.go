@@ -193,6 +193,7 @@ func (h *Host) Run(ctx context.Context) error {
 	stopServing := h.startServing(ctx)
 	defer stopServing()
 	h.gate.open.Store(true)
+	defer h.gate.open.Store(false)
 	close(h.started)
 	g.Go(func() error { return h.peers.watch(ctx, h, watch) })
 	for range connectWorkers {

@@ -70,17 +70,12 @@ func (h *Host) OnDisconnect(f func(p proto.PeerID)) {
 
 func (t *peerTable) subscribe(net host.Host) (event.Subscription, error) {
 	return net.EventBus().Subscribe([]any{
-		new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerIdentificationFailed), new(event.EvtPeerConnectednessChanged),
+		new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerConnectednessChanged),
 	}, eventbus.BufSize(256)) // a burst of connections; the loop below never waits for anybody
 }
 
 // watch keeps the table until ctx ends.
 func (t *peerTable) watch(ctx context.Context, h *Host, events event.Subscription) error {
-	for _, p := range h.net.Network().Peers() { // those that came before Run
-		if v, ok := h.version(p); ok {
-			t.take(h, event.EvtPeerIdentificationCompleted{Peer: p, ProtocolVersion: v})
-		}
-	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -103,21 +98,9 @@ func (t *peerTable) take(h *Host, e any) {
 			return
 		}
 		t.update(h, e.Peer, true)
-	case event.EvtPeerIdentificationFailed:
-		if t.strange(e.Peer) { // nobody asks it again on this connection
-			h.log.Debug("peer that does not say who it is sent away", "part", "p2p", "peer", e.Peer, "err", e.Reason)
-			_ = h.net.Network().ClosePeer(e.Peer)
-		}
 	case event.EvtPeerConnectednessChanged:
 		t.update(h, e.Peer, false)
 	}
-}
-
-// strange tells whether p was not identified on any connection that it has.
-func (t *peerTable) strange(p peer.ID) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return !t.identified[p]
 }
 
 // update looks anew at what p is, and has a worker tell the program if that

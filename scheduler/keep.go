@@ -59,19 +59,27 @@ type Attached struct {
 // Attach takes up a lease again at its requester's word, who names the
 // executions that it still wants; all others are given up. A lease that ended
 // because its requester was silent lives again while results of it are kept. One
-// without a stream that a newer lease on the job stands against ends here.
+// without a stream that a newer lease on the job stands against ends here. A
+// refusal for [proto.ReasonNoLease] says that there is no such lease, or none any
+// more.
 func (b *Book) Attach(now time.Time, from proto.PeerID, a proto.Attach) (Attached, *No) {
 	h := b.leases[a.Lease]
-	if h == nil || h.tenant.id != from || h.award.Epoch != a.Epoch {
+	if h == nil || h.tenant.id != from {
 		return Attached{}, &No{proto.ReasonNoLease, "no such lease"}
 	}
+	if h.award.Epoch != a.Epoch {
+		return Attached{}, &No{proto.ReasonOther, fmt.Sprintf("the lease has epoch %d, not %d", h.award.Epoch, a.Epoch)}
+	}
 	if seen := b.fences.epoch(fence{from, h.award.Job}); a.Epoch < seen {
-		if h.ended || !h.broken.IsZero() { // whoever asks so late for an older one needs nothing of it
-			b.stop(now, h, 0)
-			b.forgetKept(h)
-			b.forget(a.Lease, h)
+		no := &No{proto.ReasonNoLease, fmt.Sprintf("epoch %d is older than %d", a.Epoch, seen)}
+		if !h.ended && h.broken.IsZero() {
+			no.Reason = proto.ReasonOther // this may be an old word that comes late
+			return Attached{}, no
 		}
-		return Attached{}, &No{proto.ReasonNoLease, fmt.Sprintf("epoch %d is older than %d", a.Epoch, seen)}
+		b.stop(now, h, 0) // whoever asks so late for an older one needs nothing of it
+		b.forgetKept(h)
+		b.forget(a.Lease, h)
+		return Attached{}, no
 	}
 	if h.ended {
 		h.ended, h.until = false, time.Time{}

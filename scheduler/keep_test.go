@@ -100,13 +100,35 @@ func TestALeaseOutlivesItsStream(t *testing.T) {
 		for _, c := range []struct {
 			from proto.PeerID
 			a    proto.Attach
+			want proto.Reason
 		}{
-			{p2, proto.Attach{Lease: proto.LeaseID{1}, Epoch: 1, Executions: es}},
-			{p1, proto.Attach{Lease: proto.LeaseID{1}, Epoch: 2, Executions: es}},
-			{p1, proto.Attach{Lease: proto.LeaseID{2}, Epoch: 1, Executions: es}},
+			{p2, proto.Attach{Lease: proto.LeaseID{1}, Epoch: 1, Executions: es}, proto.ReasonNoLease},
+			{p1, proto.Attach{Lease: proto.LeaseID{1}, Epoch: 2, Executions: es}, proto.ReasonOther}, // the lease is there
+			{p1, proto.Attach{Lease: proto.LeaseID{2}, Epoch: 1, Executions: es}, proto.ReasonNoLease},
 		} {
 			_, no := i.Attach(i.now, c.from, c.a)
-			i.wantRefusal(no, proto.ReasonNoLease)
+			i.wantRefusal(no, c.want)
+		}
+	})
+	t.Run("a word that comes late ends it only where its stream is gone", func(t *testing.T) {
+		for _, gone := range []bool{false, true} {
+			i := newInn(t, 2, patient)
+			for epoch := range uint64(2) {
+				i.takes(p1, award(byte(epoch+1), func(a *proto.Award) { a.Job, a.Epoch = proto.JobID{1}, epoch+1 }))
+			}
+			es := i.queues(1, 1)
+			i.wantStarts(1)
+			i.Done(i.now, proto.LeaseID{1}, es[0], Result{Kept: true})
+			want, kept := proto.ReasonOther, 1
+			if gone {
+				i.Broke(i.now, proto.LeaseID{1})
+				want, kept = proto.ReasonNoLease, 0
+			}
+			_, no := i.Attach(i.now, p1, proto.Attach{Lease: proto.LeaseID{1}, Epoch: 1, Executions: es})
+			i.wantRefusal(no, want)
+			if i.Kept() != kept || i.Leases() != 1+kept {
+				t.Errorf("stream gone %t: %d leases, %d results; want %d, %d", gone, i.Leases(), i.Kept(), 1+kept, kept)
+			}
 		}
 	})
 	t.Run("a newer award of the job ends it", func(t *testing.T) {

@@ -71,6 +71,9 @@ func (db *DB) open() error {
 	if err := checkFormat(db.dir); err != nil {
 		return err
 	}
+	if err := removeUnbegun(db.dir); err != nil {
+		return err
+	}
 	if err := db.openBadger(); err != nil {
 		var errno syscall.Errno
 		if errors.As(err, &errno) && errno != syscall.ENOENT {
@@ -89,9 +92,6 @@ func (db *DB) openBadger() (err error) {
 			err = fmt.Errorf("badger: %v", r)
 		}
 	}()
-	if err := removeUnbegun(db.dir); err != nil {
-		return err
-	}
 	opts := badgerOptions(db.dir, db.log)
 	if err := checkTables(db.dir, opts); err != nil {
 		return err

@@ -82,9 +82,15 @@ func (p *Provider) attach(ctx context.Context, s *p2p.Stream, a proto.Attach) er
 	_, no := p.book.Attach(p.Now(), from, a)
 	l := p.leases[a.Lease]
 	p.mu.Unlock()
-	if no != nil || l == nil { // its requester takes that for a word that nothing is left
-		p.erase(ctx, from, a.Lease)
-		return decline(s, scheduler.No{Reason: proto.ReasonNoLease, Detail: "no such lease"})
+	if no == nil && l == nil {
+		no = &scheduler.No{Reason: proto.ReasonNoLease, Detail: "no such lease"}
+	}
+	switch {
+	case no == nil:
+	case no.Reason == proto.ReasonNoLease:
+		return p.nothingLeft(ctx, s, a.Lease, no.Detail)
+	default:
+		return decline(s, *no)
 	}
 	if err := s.Send(proto.Frame{Reply: &proto.AwardReply{Accepted: true}}.Marshal()); err != nil {
 		p.broke(l, s)
@@ -92,6 +98,11 @@ func (p *Provider) attach(ctx context.Context, s *p2p.Stream, a proto.Attach) er
 	}
 	p.mu.Lock()
 	at, no := p.book.Attach(p.Now(), from, a) // as it stands when the stream is known
+	if no != nil {
+		p.mu.Unlock()
+		p.broke(l, s)
+		return fmt.Errorf("attach: %s", no.Detail)
+	}
 	p.counts.attached.Add(1)
 	old := l.stream
 	l.connect(s)
@@ -101,9 +112,6 @@ func (p *Provider) attach(ctx context.Context, s *p2p.Stream, a proto.Attach) er
 	p.mu.Unlock()
 	if old != nil {
 		old.Reset()
-	}
-	if no != nil {
-		return nil
 	}
 	for _, st := range at.Standings {
 		p.tell(ctx, l, st)
@@ -137,20 +145,22 @@ func (p *Provider) serve(ctx context.Context, l *lent, s *p2p.Stream) error {
 	stop := p.KeepAlive(ctx, s)
 	defer stop()
 	released, err := p.follow(ctx, l, s)
-	if released { // its requester takes the end of the stream for a word that nothing is left
-		p.end(l)
-		p.erase(ctx, l.from, l.award.Lease)
-	} else {
+	if !released {
 		p.broke(l, s)
+		return err
 	}
-	return err
+	p.end(l)
+	return p.nothingLeft(ctx, s, l.award.Lease, "released")
 }
 
-// erase removes what is on record of a lease that is over, and of others too; a
-// node that ends waits for it.
-func (p *Provider) erase(ctx context.Context, from proto.PeerID, lease proto.LeaseID) {
-	p.discardAll(p.remains(leaseKey(from, lease)))
-	p.Sweep(context.WithoutCancel(ctx))
+// nothingLeft removes what is on record of a lease of s's peer that is over, and
+// says so. The peer then forgets it, too: a lease that a crash brought back would
+// be nobody's.
+func (p *Provider) nothingLeft(ctx context.Context, s *p2p.Stream, lease proto.LeaseID, why string) error {
+	if err := p.erase(context.WithoutCancel(ctx), s.Peer(), lease); err != nil {
+		return err
+	}
+	return decline(s, scheduler.No{Reason: proto.ReasonNoLease, Detail: why})
 }
 
 func (p *Provider) broke(l *lent, s *p2p.Stream) {

@@ -169,7 +169,11 @@ func (p *Provider) Sweep(ctx context.Context) {
 		p.forget(ctx, tag)
 	}
 	for _, lease := range over {
-		p.discardAll(p.remains(lease))
+		keys, err := p.remains(lease)
+		if err != nil {
+			p.Log.Error("what is left of a lease stays", "err", err)
+		}
+		p.discardAll(keys)
 	}
 	p.empty(ctx)
 }

@@ -175,15 +175,28 @@ func (p *Provider) discardAll(keys [][]byte) {
 
 // remains gives the keys of what is on record below a lease's: itself, and
 // executions that were given up before they began.
-func (p *Provider) remains(lease []byte) (keys [][]byte) {
-	err := p.db.Scan(lease, func(k, _ []byte) error {
+func (p *Provider) remains(lease []byte) (keys [][]byte, err error) {
+	err = p.db.Scan(lease, func(k, _ []byte) error {
 		keys = append(keys, bytes.Clone(k))
 		return nil
 	})
 	if err != nil {
-		p.Log.Error("find records of executions", "err", err)
+		err = fmt.Errorf("find records of executions: %w", err)
 	}
-	return keys
+	return keys, err
+}
+
+// erase removes all that is on record of a lease.
+func (p *Provider) erase(ctx context.Context, from proto.PeerID, lease proto.LeaseID) error {
+	keys, err := p.remains(leaseKey(from, lease))
+	if err != nil || len(keys) == 0 {
+		return err
+	}
+	var b store.Batch
+	for _, key := range keys {
+		b.Delete(key)
+	}
+	return p.db.CommitAll(ctx, &b, store.Lazy)
 }
 
 // empty removes the records that are of no use any more. One that a crash leaves

@@ -80,7 +80,7 @@ func (r *Requester) newJob(id proto.JobID, spec proto.Specification, rec jobReco
 		j.finished = true
 		close(j.over)
 	}
-	j.running = r.Net != nil && !j.finished
+	j.running = !j.finished
 	return j
 }
 

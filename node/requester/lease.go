@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 	"time"
@@ -158,7 +157,7 @@ func (l *taken) run(first proto.Frame, done chan struct{}) {
 	defer close(done)
 	defer j.r.noteLease(j.id, l.peer, -1)
 	end := l.follow(first)
-	l.down(end)
+	l.down(end, first.Attach != nil)
 	j.post(func(core *scheduler.Job) {
 		l.over(core, end, first.Attach != nil)
 	})
@@ -197,12 +196,12 @@ func (l *taken) over(core *scheduler.Job, end ending, attach bool) {
 
 // down notes that the stream is over. Of what waited to be sent only receipts are
 // of use to the next.
-func (l *taken) down(end ending) {
+func (l *taken) down(end ending, attach bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.up, l.ended = false, true
-	crossed := len(l.tasks) > 0 // with tasks on their way, the provider's last word is not about those
-	l.ignorant = l.ignorant && !l.told && end.no == nil && (end.err != nil || l.released || crossed)
+	declined := end.no != nil && (!attach || end.no.Reason == proto.ReasonNoLease) // else it says no more than not now
+	l.ignorant = l.ignorant && !l.told && !declined
 	if l.parting {
 		l.bye()
 	}
@@ -276,7 +275,6 @@ func (l *taken) exchange(s *p2p.Stream) ending {
 		b, err := s.Recv()
 		if err != nil {
 			if l.letGo() {
-				l.heardOut(errors.Is(err, io.EOF))
 				return ending{}
 			}
 			return ending{err: err}
@@ -286,6 +284,10 @@ func (l *taken) exchange(s *p2p.Stream) ending {
 			return ending{err: l.j.r.Strike(s, "malformed lease frame"), fault: true}
 		}
 		if frame.Release {
+			return ending{}
+		}
+		if nothingLeft(frame) && l.letGo() {
+			l.heardOut()
 			return ending{}
 		}
 		if err := l.take(s, frame); err != nil {
@@ -317,12 +319,17 @@ func (l *taken) pump(ctx context.Context, s *p2p.Stream) {
 	}
 }
 
-// heardOut notes whether the provider read to the end, where it learns that the
-// lease is over.
-func (l *taken) heardOut(yes bool) {
+// nothingLeft tells whether a frame is the provider's word that it has removed all
+// that it had of the lease.
+func nothingLeft(f proto.Frame) bool {
+	return f.Reply != nil && !f.Reply.Accepted && f.Reply.Reason == proto.ReasonNoLease
+}
+
+// heardOut notes that the provider knows that the lease is over.
+func (l *taken) heardOut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.told = yes
+	l.told = true
 }
 
 // unsent gives what is queued, which is then taken to be sent.
@@ -347,12 +354,12 @@ func (l *taken) flush(s *p2p.Stream) {
 		s.Reset()
 		return
 	}
-	s.SetIdle(time.Second)
+	s.SetIdle(farewellLimit)
 	if s.Send(append(batch, proto.Frame{Release: true}.Marshal())...) != nil || s.CloseWrite() != nil {
 		s.Reset()
 		return
 	}
-	time.AfterFunc(farewellLimit, s.Reset) // its provider closes its side once it has let the lease go
+	time.AfterFunc(farewellLimit, s.Reset) // its provider says when nothing is left
 }
 
 // farewellLimit is how long a provider may take to let a lease go, before it is

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"time"
 
@@ -254,6 +253,8 @@ func (r *Requester) takeLeave(ctx context.Context, key partingKey) error {
 		return err
 	}
 	defer s.Reset()
+	stop := context.AfterFunc(ctx, s.Reset)
+	defer stop()
 	s.SetIdle(overlay.BidTimeout)
 	return r.sayFarewell(s, rec, receipts)
 }
@@ -272,8 +273,10 @@ func (r *Requester) sayFarewell(s *p2p.Stream, rec scheduler.LeaseRecord, receip
 		return err
 	case reply.Reply == nil:
 		return r.Strike(s, "lease stream without reply")
-	case !reply.Reply.Accepted:
+	case nothingLeft(reply):
 		return nil
+	case !reply.Reply.Accepted:
+		return fmt.Errorf("declined: %s: %s", reply.Reply.Reason, reply.Reply.Detail)
 	}
 	var batch [][]byte
 	for range attach.Executions { // of each the provider says once how it stands
@@ -294,11 +297,9 @@ func (r *Requester) sayFarewell(s *p2p.Stream, rec scheduler.LeaseRecord, receip
 	if err := s.CloseWrite(); err != nil {
 		return err
 	}
-	for { // until the provider has read it all, and closes
-		switch _, err := s.Recv(); {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
+	for {
+		f, err := overlay.RecvFrame(s)
+		if err != nil || nothingLeft(f) {
 			return err
 		}
 	}

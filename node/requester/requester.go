@@ -188,6 +188,7 @@ func (r *Requester) load(ctx context.Context) error {
 			return fmt.Errorf("job record: %w", err)
 		}
 		j := r.newJob(id, spec, rec)
+		j.running = j.running && r.Net != nil // who only reads leaves it alone
 		r.add(j)
 		for _, key := range rec.leases {
 			if j.Ended() || key.phase != rec.progress.Phase {
