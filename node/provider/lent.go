@@ -154,8 +154,9 @@ func (p *Provider) serve(ctx context.Context, l *lent, s *p2p.Stream) error {
 }
 
 // nothingLeft removes what is on record of a lease of s's peer that is over, and
-// says so. The peer then forgets it, too: a lease that a crash brought back would
-// be nobody's.
+// says so. The peer then forgets it, too: a lease that a kill brought back would be
+// nobody's. One that a power cut brings back is, until its grace is over: nothing
+// waits for the disk here.
 func (p *Provider) nothingLeft(ctx context.Context, s *p2p.Stream, lease proto.LeaseID, why string) error {
 	if err := p.erase(context.WithoutCancel(ctx), s.Peer(), lease); err != nil {
 		return err
